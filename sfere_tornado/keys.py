@@ -1,0 +1,184 @@
+"""Keys name connections, patterns name many keys at once.
+
+A key is ``(scope, (category, id))``: whose connection it is, and which. The scope comes from the server, never from the
+client. A pattern has the same shape, with :data:`ANY` in any place: ``(ANY, ("lobby", ANY))``, ``(ANY, ANY)``.
+
+Two rules live here and nowhere else:
+
+- **Only the object** :data:`ANY` **is a wildcard.** No string is, so a client who calls himself ``*`` or ``ANY`` matches
+  himself and nobody else.
+- **A key is complete.** None and :data:`ANY` are refused in every part of a key: a forgotten value must not become an
+  address that many clients share.
+
+The text form, ``scope/category/id``, is for people: YAML, the command line, pages for operators. Each part is
+percent-encoded, so a slash or a star in a part is never read as a separator or a wildcard; parts come back as strings.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import quote, unquote
+
+from .errors import KeyShapeError
+
+__all__ = (
+    "ANY",
+    "DEFAULT_SCOPE",
+    "AnyPart",
+    "Key",
+    "Pattern",
+    "as_key",
+    "as_pattern",
+    "format_pattern",
+    "matches",
+    "parse_pattern",
+)
+
+DEFAULT_SCOPE: Final = "default"
+
+
+class _Any(Enum):
+    """The type of :data:`ANY`; an enum, so that it stays one object through copy, pickle and a fork."""
+
+    ANY = "any"
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY: Final = _Any.ANY
+AnyPart: TypeAlias = Literal[_Any.ANY]
+
+
+class Key(NamedTuple):
+    """The address of connections: ``(scope, (category, id))``, equal to the plain tuple of the same parts."""
+
+    scope: Any
+    inner: tuple[Any, Any]
+
+    @property
+    def category(self) -> Any:
+        """What kind of thing the connection belongs to, such as ``"lobby"``."""
+        return self.inner[0]
+
+    @property
+    def id(self) -> Any:
+        """Which one of its kind, such as a user's name."""
+        return self.inner[1]
+
+    def __str__(self) -> str:
+        return format_pattern(self)
+
+
+class Pattern(NamedTuple):
+    """A key's shape with :data:`ANY` in any place; always of three parts, ``(ANY, ANY)`` is ``(ANY, (ANY, ANY))``."""
+
+    scope: Any
+    inner: tuple[Any, Any]
+
+    @property
+    def category(self) -> Any:
+        """The category that must be equal, or :data:`ANY`."""
+        return self.inner[0]
+
+    @property
+    def id(self) -> Any:
+        """The id that must be equal, or :data:`ANY`."""
+        return self.inner[1]
+
+    def __str__(self) -> str:
+        return format_pattern(self)
+
+
+def as_key(value: object) -> Key:
+    """Return ``value`` as a :class:`Key`.
+
+    Args:
+        value: ``(scope, (category, id))``, a tuple or list of tuples or lists; parts are hashable, neither None nor ANY.
+
+    Raises:
+        KeyShapeError: for any other shape, and for parts that are not allowed in a key.
+    """
+    scope, category, item_id = _parts(value, "a key")
+    for name, part in (("scope", scope), ("category", category), ("id", item_id)):
+        if part is ANY:
+            raise KeyShapeError(f"the {name} of a key must be one value; ANY belongs in patterns", value)
+    return Key(scope, (category, item_id))
+
+
+def as_pattern(value: object) -> Pattern:
+    """Return ``value`` as a :class:`Pattern`.
+
+    Args:
+        value: as for :func:`as_key`, with ANY for any part, or for the whole ``(category, id)``.
+
+    Raises:
+        KeyShapeError: for any other shape.
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 2 and value[1] is ANY:
+        value = (value[0], (ANY, ANY))
+    scope, category, item_id = _parts(value, "a pattern")
+    return Pattern(scope, (category, item_id))
+
+
+def matches(pattern: object, key: object) -> bool:
+    """Tell whether a pattern names a key: each part is ANY or equal.
+
+    Raises:
+        KeyShapeError: when either has the wrong shape.
+    """
+    wanted, found = as_pattern(pattern), as_key(key)
+    return (
+        (wanted.scope is ANY or wanted.scope == found.scope)
+        and (wanted.category is ANY or wanted.category == found.category)
+        and (wanted.id is ANY or wanted.id == found.id)
+    )
+
+
+def format_pattern(value: object) -> str:
+    """Return the text form of a key or pattern: ``scope/category/id``, percent-encoded, ``*`` for ANY.
+
+    Parts that are not strings are written as ``str`` writes them.
+
+    Raises:
+        KeyShapeError: when ``value`` is neither.
+    """
+    pattern = as_pattern(value)
+    return "/".join("*" if part is ANY else quote(str(part), safe="") for part in (pattern.scope, *pattern.inner))
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read the text form of a key or pattern.
+
+    Args:
+        text: ``scope/category/id`` or, for everything of a scope, ``scope/*``; ``%2A`` is a literal star.
+
+    Returns:
+        The pattern; its parts are strings or ANY. :func:`as_key` makes a key of one without ANY.
+
+    Raises:
+        KeyShapeError: when there are not two or three parts, or two of which the second is not ``*``.
+    """
+    parts = text.split("/")
+    if len(parts) == 2 and parts[1] == "*":
+        parts.append("*")
+    if len(parts) != 3:
+        raise KeyShapeError("a pattern in text form is scope/category/id, or scope/*", text)
+    scope, category, item_id = (ANY if part == "*" else unquote(part, errors="strict") for part in parts)
+    return Pattern(scope, (category, item_id))
+
+
+def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
+    inner = value[1] if isinstance(value, (tuple, list)) and len(value) == 2 else None
+    if not isinstance(inner, (tuple, list)) or len(inner) != 2:
+        raise KeyShapeError(f"{what} has the shape (scope, (category, id))", value)
+    scope, category, item_id = value[0], inner[0], inner[1]  # type: ignore[index]  # a pair, as seen above
+    for name, part in (("scope", scope), ("category", category), ("id", item_id)):
+        if part is None:
+            raise KeyShapeError(f"the {name} of {what} must not be None: whoever lacks it would share it", value)
+        try:
+            hash(part)
+        except TypeError:
+            raise KeyShapeError(f"the {name} of {what} must be hashable, such as str, int or UUID", value) from None
+    return scope, category, item_id
