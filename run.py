@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Set the project up and run it: ``python3 run.py demo``, ``python3 run.py test``.
+
+The first call makes a virtual environment in ``.venv`` and installs the project into it; later calls only run, without
+any network, until ``setup.py`` or ``pyproject.toml`` changes. Needs nothing but Python 3.11 or newer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+OLDEST_PYTHON = (3, 11)
+
+#: What each command runs inside the environment, and which extras of setup.py it needs; its arguments follow.
+COMMANDS = {
+    "demo": ("the lobby: a chat in your browser (--port N, --help)", "demo", ["examples/lobby/app.py"]),
+    "test": ("the tests (any argument of pytest, such as -k lobby)", "test", ["-bb", "-m", "pytest"]),
+    "coverage": (
+        "the tests, then how much of the package they cover",
+        "test",
+        ["-m", "coverage", "run", "-m", "pytest"],
+    ),
+    "lint": ("ruff: rules and format", "lint", ["-m", "ruff", "check", "."]),
+    "types": ("mypy, strict", "lint", ["-m", "mypy"]),
+    "docs": (
+        "the documentation, into docs/_build/html",
+        "docs",
+        ["-m", "sphinx", "-W", "-n", "docs", "docs/_build/html"],
+    ),
+    "bench": ("the benchmarks: tables of ratios (--help)", "test", ["-m", "benchmarks"]),
+}
+#: What follows a command that went well.
+AFTERWARDS = {"coverage": ["-m", "coverage", "report"], "lint": ["-m", "ruff", "format", "--check", "."]}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    listing = "\n".join(f"  {name:10} {text}" for name, (text, _, _) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description=f"Set up once, then run.\n\n{listing}",
+        epilog="Further arguments are passed on: run.py demo --port 9000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
+    chosen = parser.parse_args(arguments)
+    if sys.version_info < OLDEST_PYTHON:
+        print(f"run.py: Python {sys.version.split()[0]} is too old; 3.11 or newer is needed", file=sys.stderr)
+        return 1
+    _, extra, command = COMMANDS[chosen.command]
+    if not set_up(extra):
+        return 1
+    code = run(command + chosen.arguments)
+    if code == 0 and chosen.command in AFTERWARDS:
+        code = run(AFTERWARDS[chosen.command])
+    return code
+
+
+def run(command: list[str]) -> int:
+    """Run Python in the environment with these arguments; an interrupt is the command's own business."""
+    process = subprocess.Popen([PYTHON, *command], cwd=HERE)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def set_up(extra: str) -> bool:
+    """Make the environment and install what is missing; returns whether it can be used."""
+    if not PYTHON.exists() and not make_environment():
+        return False
+    stamp = VENV / f"installed-{extra}"
+    wanted = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in ("setup.py", "pyproject.toml"))).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return True
+    print(f"run.py: installing (once; {extra}) ...", file=sys.stderr, flush=True)
+    install = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f".[{extra}]"]
+    if subprocess.run(install, cwd=HERE, check=False).returncode != 0:
+        print("run.py: pip could not install; see above. Is there a network for the first run?", file=sys.stderr)
+        return False
+    stamp.write_text(wanted)
+    return True
+
+
+def make_environment() -> bool:
+    """Make the virtual environment; returns whether that worked."""
+    print(f"run.py: making a virtual environment in {VENV.name} ...", file=sys.stderr, flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True)
+    if made.returncode == 0:
+        return True
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    print(
+        made.stdout
+        + made.stderr
+        + "\nrun.py: Python could not make a virtual environment. On Debian and Ubuntu install\n"
+        f"    sudo apt install python3-venv      (or python{version}-venv)\nand run this again.",
+        file=sys.stderr,
+    )
+    # Half an environment would be taken for a whole one by the next call.
+    PYTHON.unlink(missing_ok=True)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

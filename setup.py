@@ -1,0 +1,49 @@
+"""How the package is built and what it needs; tool settings are in ``pyproject.toml``."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TESTING = [
+    "coverage>=7.6,<8",
+    "hypothesis>=6.120,<7",
+    "playwright>=1.50,<2",  # drives the system's Chromium; its own browser builds are not used
+    "pytest>=8,<10",  # pytest-tornado 0.8.1 does not work with 10
+    "pytest-tornado>=0.8.1,<0.9",
+    "setuptools<82",  # pytest-tornado 0.8.1 imports pkg_resources
+    "sybil>=9,<11",  # runs the code blocks of README and docs
+    "trustme>=1.2,<2",
+]
+LINTING = ["mypy>=2.1,<3", "ruff>=0.17,<0.18", "types-PyYAML>=6,<7"]
+DOCS = ["furo>=2025.7", "sphinx>=8,<10"]
+
+setup(
+    name="sfere_tornado",
+    version="0.1.0.dev0",
+    description="Open event streams by key for Tornado: effects, interceptors, and 'brian left' at once",
+    long_description=Path(__file__).with_name("README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["sfere_tornado", "sfere_tornado.*"]),
+    package_data={"sfere_tornado": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=["tornado>=6.5,<7", "pyyaml>=6,<7"],
+    extras_require={
+        # The demo needs nothing beyond the package itself; the name is there so that its command stays the same.
+        "demo": [],
+        "test": TESTING,
+        "lint": LINTING,
+        "docs": DOCS,
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: AsyncIO",
+        "Intended Audience :: Developers",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Typing :: Typed",
+    ],
+)
