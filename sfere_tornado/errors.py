@@ -21,6 +21,7 @@ wrong. Facts are kept as attributes; the text is made from them.
     ├── EffectShapeError (TypeError)            an item that is no effect tuple
     ├── ExpansionDepthError (RecursionError)    actions that expand without end
     ├── StageResultError (TypeError)            a stage that returned something else than the context or None
+    ├── NoConnectionError (LookupError)         an effect needs a connection, and the dispatch has none
     ├── NoEventLoopError (RuntimeError)         something was to be awaited where no event loop runs
     └── MissingDependencyError (ImportError)    an optional package is needed
 """
@@ -45,6 +46,7 @@ __all__ = (
     "KeyShapeError",
     "KeyTakenError",
     "MissingDependencyError",
+    "NoConnectionError",
     "NoEventLoopError",
     "RegistryError",
     "SfereError",
@@ -139,7 +141,9 @@ class EventTooLargeError(EventError):
     """An encoded event is larger than the bound; ``size`` and ``limit`` are in bytes."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"{size} bytes on the wire, the limit is {limit}; send a reference, or raise the limit", "data")
+        super().__init__(
+            f"{size} bytes on the wire, the limit is {limit}; send a reference, or raise the limit", "data"
+        )
         self.size = size
         self.limit = limit
 
@@ -251,6 +255,20 @@ class StageResultError(SfereError, TypeError):
         return (
             f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned {type(self.value).__name__}; "
             "return the context, or nothing"
+        )
+
+
+class NoConnectionError(SfereError, LookupError):
+    """An effect that writes to a connection ran in a dispatch that has none; ``effect`` is its name."""
+
+    def __init__(self, effect: str) -> None:
+        super().__init__(effect)
+        self.effect = effect
+
+    def __str__(self) -> str:
+        return (
+            f"the effect {self.effect!r} needs an open connection, and this dispatch has none; "
+            "put it into broadcast(...) or with_connection(...), or return it from on_open"
         )
 
 

@@ -1,0 +1,15 @@
+"""Every setting of a hub, as plain frozen records, and the YAML document they are read from.
+
+:mod:`.records` has the settings with their defaults, bounds and reasons; :mod:`.values` has how one value is written
+and what it may be; :mod:`.document` reads a document, strictly.
+
+Law: **a record is right or does not exist.** The same rules hold for a value from a document and for one from Python; a
+document's error knows its line as well.
+"""
+
+from __future__ import annotations
+
+from .document import load, parse
+from .records import CategoryConfig, HubConfig, StoreConfig, StreamConfig
+
+__all__ = ("CategoryConfig", "HubConfig", "StoreConfig", "StreamConfig", "load", "parse")

@@ -1,0 +1,234 @@
+"""A YAML document becomes a :class:`~sfere_tornado.config.records.HubConfig`, or an error that names the line.
+
+YAML can do more than settings need, and some of it is dangerous or misleading: aliases expand to millions of values, of
+two equal keys the last wins silently, tags make objects, deep nesting ends in a RecursionError. So the document is only
+*composed*, by a strict subclass of PyYAML's safe loader, and never constructed: each value stays text until its setting
+reads it.
+
+Law: **every way in which a document can be wrong ends in** :class:`~sfere_tornado.errors.ConfigError`. The first error
+is the one that is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yaml import AliasEvent, MappingNode, MarkedYAMLError, SafeLoader, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
+
+from ..errors import ConfigError, nearest
+from .records import CategoryConfig, HubConfig, StoreConfig, StreamConfig, refuse_pointless
+from .values import Choices
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Iterator
+
+    from yaml import Node
+
+    from .values import Value
+
+__all__ = ("MAX_DEPTH", "MAX_DOCUMENT", "load", "parse")
+
+#: Characters, or bytes of a file, that a document may have, 1 MiB: room for some ten thousand categories.
+MAX_DOCUMENT: Final = 1024 * 1024
+
+#: Levels of nesting; a full document has five (store, categories, one category, one setting), and a list has one more.
+MAX_DEPTH: Final = 8
+
+
+def load(path: str | os.PathLike[str]) -> HubConfig:
+    """Return the settings of a YAML file in UTF-8; an empty one has all the defaults.
+
+    Args:
+        path: the file, of at most :data:`MAX_DOCUMENT` bytes.
+
+    Raises:
+        ConfigError: when the file cannot be read, or its document cannot be used.
+    """
+    source = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_DOCUMENT + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot be read ({error})", source=source) from error
+    _check_size(len(raw), source)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError("is not UTF-8; save the file in that encoding", source=source, line=line) from error
+    return parse(text, source)
+
+
+def parse(text: str, source: str = "<string>") -> HubConfig:
+    """Return the settings of a YAML document; an empty one has all the defaults.
+
+    Args:
+        text: at most :data:`MAX_DOCUMENT` characters.
+        source: where it came from, for errors.
+
+    Raises:
+        ConfigError: when the document cannot be used; it has the line, the setting and the nearest right word.
+    """
+    _check_size(len(text), source)
+    root = _compose(text, source)
+    return _Reader(source).hub(root) if root is not None else HubConfig()
+
+
+class _RefusedError(MarkedYAMLError):
+    """What YAML allows and a document of settings does not."""
+
+
+class _StrictLoader(SafeLoader):
+    """Composes nodes without aliases, anchors, tags or deep nesting."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it so
+        problem = None
+        if isinstance(event, AliasEvent) or event.anchor is not None:
+            problem = "anchors (&) and aliases (*) are not supported; write the value out, or put text in quotes"
+        elif event.tag is not None:
+            problem = "tags (!) are not supported; write the plain value, or put text in quotes"
+        elif self._depth == MAX_DEPTH:
+            problem = f"nested more than {MAX_DEPTH} levels deep"
+        if problem:
+            raise _RefusedError(problem=problem, problem_mark=event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _Reader:
+    """Makes records of nodes; knows where each setting stands."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lines: dict[str, int] = {}
+
+    def hub(self, root: Node) -> HubConfig:
+        parts: dict[str, Callable[[Node], Any]] = {"store": self.store, "stream": self.stream}
+        return HubConfig(**{name: parts[name](node) for name, node in self.entries(root, "", parts)})
+
+    def store(self, node: Node) -> StoreConfig:
+        given = self.settings(StoreConfig, node, "store")
+        try:
+            store = StoreConfig(**given)
+            # Also what was set to its default was set on purpose.
+            refuse_pointless(store, given)
+        except ConfigError as error:
+            raise self.placed(error) from None
+        return store
+
+    def stream(self, node: Node) -> StreamConfig:
+        given = self.settings(StreamConfig, node, "stream")
+        try:
+            return StreamConfig(**given)
+        except ConfigError as error:
+            raise self.placed(error) from None
+
+    def categories(self, node: Node, path: str) -> dict[str, CategoryConfig]:
+        return {
+            name: CategoryConfig(**self.settings(CategoryConfig, rules, f"{path}.{name}"))
+            for name, rules in self.entries(node, path, None)
+        }
+
+    def settings(self, record: type, node: Node, path: str) -> dict[str, Any]:
+        kinds: dict[str, Any] = {one.name: one.metadata.get("value") for one in fields(record)}
+        return {
+            name: self.categories(value, f"{path}.{name}")
+            if kinds[name] is None
+            else self.value(value, kinds[name], f"{path}.{name}")
+            for name, value in self.entries(node, path, kinds)
+        }
+
+    def entries(self, node: Node, path: str, known: Collection[str] | None) -> Iterator[tuple[str, Node]]:
+        """Give the names and nodes of a mapping, each checked when its turn comes: the first error is told first."""
+        if _is_empty(node):
+            return
+        if not isinstance(node, MappingNode):
+            raise self.wrong("must be settings, one 'name: value' a line", node, path)
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name = key.value
+            if not isinstance(key, ScalarNode) or not name:
+                raise self.wrong("a name must be one word", key, path)
+            where = f"{path}.{name}" if path else name
+            if name == "<<" and key.style is None:
+                raise self.wrong("merge keys (<<) are not supported; write the settings out", key, path)
+            if name in seen:
+                raise self.wrong(f"stands here a second time, the first was line {seen[name]}", key, where)
+            if known is not None and name not in known:
+                suggestion = nearest(name, known)
+                others = "" if suggestion else f"; known here are {', '.join(known)}"
+                raise self.wrong(f"unknown setting {name!r}{others}", key, where, suggestion)
+            seen[name] = _line(key)
+            self.lines[where] = _line(key)
+            yield name, value
+
+    def value(self, node: Node, kind: Value, path: str) -> Any:
+        if _is_empty(node):
+            raise self.wrong("has no value; write one, or remove the line", node, path)
+        read: Callable[[Any], Any] = kind.read
+        given = node.value
+        if isinstance(kind, Choices) and isinstance(node, SequenceNode):
+            read, given = kind.check, [self.value(item, kind.each, path) for item in node.value]
+        elif not isinstance(node, ScalarNode):
+            raise self.wrong("must be one value, not a list and not settings of its own", node, path)
+        try:
+            return read(given)
+        except ConfigError as error:
+            raise self.wrong(error.problem, node, path, error.suggestion) from None
+
+    def wrong(self, problem: str, node: Node, path: str, suggestion: str | None = None) -> ConfigError:
+        return ConfigError(problem, source=self.source, line=_line(node), path=path or None, suggestion=suggestion)
+
+    def placed(self, error: ConfigError) -> ConfigError:
+        line = self.lines.get(error.path or "")
+        return ConfigError(error.problem, source=self.source, line=line, path=error.path, suggestion=error.suggestion)
+
+
+def _compose(text: str, source: str) -> Node | None:
+    try:
+        loader = _StrictLoader(text)
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"is not valid YAML: {error.reason}", source=source, line=line) from error
+    try:
+        root = loader.get_node() if loader.check_node() else None
+        second = loader.peek_event() if loader.check_node() else None  # type: ignore[no-untyped-call]  # as above
+    except _RefusedError as error:
+        raise ConfigError(str(error.problem), source=source, line=_mark_line(error)) from None
+    except MarkedYAMLError as error:
+        problem = f"is not valid YAML: {error.problem or error.context}"
+        raise ConfigError(problem, source=source, line=_mark_line(error)) from error
+    except (ValueError, OverflowError) as error:
+        # PyYAML's scanner turns numbers of any size into characters and versions.
+        raise ConfigError(f"is not valid YAML: {error}", source=source, line=loader.line + 1) from error
+    if second is not None:
+        raise ConfigError("a second document begins here; one is all", source=source, line=second.start_mark.line + 1)
+    return root
+
+
+def _check_size(size: int, source: str) -> None:
+    if size > MAX_DOCUMENT:
+        raise ConfigError(f"is larger than {MAX_DOCUMENT} bytes, the limit for a document of settings", source=source)
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not node.value and node.style is None
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _mark_line(error: MarkedYAMLError) -> int | None:
+    return int(error.problem_mark.line) + 1 if error.problem_mark is not None else None

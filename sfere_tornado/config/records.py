@@ -1,0 +1,239 @@
+"""Every setting of a hub: its default, its bounds, and why.
+
+Times are seconds, sizes are bytes. A record is checked when it is made, so one that cannot work does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ..errors import ConfigError
+from .values import Choice, Choices, Count, Duration, Size, Switch, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .values import Value
+
+__all__ = ("CategoryConfig", "HubConfig", "StoreConfig", "StreamConfig", "refuse_pointless")
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
+
+#: Leases: shorter ones end while a client is still connecting, longer ones are no leases; use type memory.
+TTL: Final = Duration(0.1, 365 * DAY)
+
+#: Connections stored: ten million would be some ten gigabytes, more than one process serves.
+MAXSIZE: Final = Count(1, 10_000_000)
+
+#: Heartbeats: faster ones are load without use, and proxies drop a stream that is silent for longer.
+HEARTBEAT: Final = Duration(1.0, HOUR)
+
+#: Reconnection times: below, a server that is down is stormed by its clients; above, nobody would call it coming back.
+RETRY: Final = Duration(0.1, DAY)
+
+#: Waiting for a client to close: 0 cuts at once; a minute is far beyond any answer that is still on its way.
+LINGER: Final = Duration(0.0, 60.0)
+
+#: Time-outs of the kernel, which counts most of them in whole seconds of 15 bits.
+KERNEL_TIME: Final = Duration(1.0, HOUR)
+
+#: Unanswered probes; Linux allows up to 127.
+PROBES: Final = Count(1, 127)
+
+#: An outbox: below, a single event fills it; above, some stalled clients fill the memory.
+OUTBOX: Final = Size(4 * KIB, 1024 * MIB)
+
+#: One event: below, there is no room for a message; above, it belongs behind a link.
+EVENT_SIZE: Final = Size(KIB, 64 * MIB)
+
+#: Bytes from a client: some send a line end after a body; megabytes are an attack.
+UNREAD: Final = Size(64, 16 * MIB)
+
+#: Bytes that the kernel holds unsent: below, it sends in crumbs; above, it hoards.
+UNSENT: Final = Size(KIB, 16 * MIB)
+
+TYPE: Final = Choice(("memory", "expiring"))
+EXPIRY: Final = Choice(("sliding", "fixed"))
+RENEWED_BY: Final = Choices(Choice(("request", "ack")))
+SAME_KEY: Final = Choice(("join", "replace", "refuse"))
+ON_FULL: Final = Choice(("refuse", "evict"))
+
+#: See :attr:`StreamConfig.max_event_size`.
+DEFAULT_EVENT_SIZE: Final = 256 * KIB
+
+#: The settings of a lease, which a store that never ends one does not have.
+LEASE_SETTINGS: Final = ("ttl", "expiry", "renewed_by")
+
+
+def setting(default: Any, value: Value) -> Any:
+    """Return the field of a record: its default, and what it may be."""
+    return field(default=default, metadata={"value": value})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryConfig:
+    """The rules of one category of keys; None means the store's own.
+
+    Raises:
+        ConfigError: when a value is not allowed.
+    """
+
+    #: Seconds that a connection stays without a sign of life.
+    ttl: float | None = setting(None, TTL)
+    #: What a lease counts from: ``sliding``, the last sign of life; ``fixed``, the first storing.
+    expiry: Literal["sliding", "fixed"] | None = setting(None, EXPIRY)
+    #: What happens when a key is held already; see :attr:`StoreConfig.same_key`.
+    same_key: Literal["join", "replace", "refuse"] | None = setting(None, SAME_KEY)
+
+    def __post_init__(self) -> None:
+        _check(self, "category")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Where connections are kept by key, and for how long.
+
+    Raises:
+        ConfigError: when a value is not allowed, or means nothing beside the others.
+    """
+
+    #: ``expiring`` ends leases; ``memory`` keeps a connection until it closes.
+    type: Literal["memory", "expiring"] = setting("expiring", TYPE)
+    #: Seconds that a connection stays without a sign of life; 10 minutes outlast a laptop's short sleep.
+    ttl: float = setting(600.0, TTL)
+    #: What a lease counts from: ``sliding``, the last sign of life; ``fixed``, the first storing.
+    expiry: Literal["sliding", "fixed"] = setting("sliding", EXPIRY)
+    #: Signs of life that renew a sliding lease: a client's ``request`` under the key, its kernel's ``ack`` of bytes.
+    renewed_by: frozenset[Literal["request", "ack"]] = setting(frozenset({"request", "ack"}), RENEWED_BY)
+    #: A second connection under a key: both stay (``join``), the newest wins (``replace``), or it is not taken
+    #: (``refuse``).
+    same_key: Literal["join", "replace", "refuse"] = setting("join", SAME_KEY)
+    #: Connections stored at most; 10,000 is what one process serves with ease.
+    maxsize: int = setting(10_000, MAXSIZE)
+    #: At ``maxsize``: the newcomer is refused (``refuse``), or the longest idle one leaves (``evict``).
+    on_full: Literal["refuse", "evict"] = setting("refuse", ON_FULL)
+    #: Whether a stream is closed when its connection leaves the store, so that nobody stays connected but deaf.
+    close_on_evict: bool = setting(True, Switch())
+    #: Rules of single categories of keys.
+    categories: Mapping[Any, CategoryConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self, "store")
+        if not isinstance(self.categories, Mapping):
+            raise ConfigError(f"must map categories to their rules, not {self.categories!r}", path="store.categories")
+        for name, rules in self.categories.items():
+            if not isinstance(rules, CategoryConfig):
+                raise ConfigError(f"must be a CategoryConfig, not {rules!r}", path=f"store.categories.{name}")
+        # A copy: what the caller does to its own dict later must not reach a record that has been checked.
+        object.__setattr__(self, "categories", dict(self.categories))
+        refuse_pointless(self, [one.name for one in fields(self) if getattr(self, one.name) != one.default])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """How open event streams are kept, watched and ended.
+
+    Raises:
+        ConfigError: when a value is not allowed, or does not fit the others.
+    """
+
+    #: Bytes that may wait for one client before it is cut, 1 MiB: some thousand events, far beyond a short stall.
+    max_outbox: int = setting(MIB, OUTBOX)
+    #: Bytes of one event on the wire, 256 KiB: a large page fragment fits.
+    max_event_size: int = setting(DEFAULT_EVENT_SIZE, EVENT_SIZE)
+    #: Bytes that a client may send on its open stream before it is cut, 16 KiB: nobody has reason to send any.
+    max_unread: int = setting(16 * KIB, UNREAD)
+    #: Seconds of silence after which a comment is sent, 15: proxies commonly cut after 60, and a vanished client is
+    #: found only by something that it fails to acknowledge.
+    heartbeat: float = setting(15.0, HEARTBEAT)
+    #: Seconds that clients shall wait before they come back, told to them when a stream opens; 2 spares a server that
+    #: restarts, and a person hardly notices.
+    retry: float = setting(2.0, RETRY)
+    #: Seconds that a clean end waits for the client to close first, 5: closing at once may destroy the last bytes.
+    linger: float = setting(5.0, LINGER)
+    #: Seconds that sent bytes may stay unacknowledged, 20 (``TCP_USER_TIMEOUT``); without it a pulled cable is noticed
+    #: after a quarter of an hour.
+    user_timeout: float = setting(20.0, KERNEL_TIME)
+    #: Seconds of silence before the kernel probes, 15 (``TCP_KEEPIDLE``).
+    keepalive_idle: float = setting(15.0, KERNEL_TIME)
+    #: Seconds between probes, 5 (``TCP_KEEPINTVL``).
+    keepalive_interval: float = setting(5.0, KERNEL_TIME)
+    #: Probes without an answer before the connection counts as lost, 3 (``TCP_KEEPCNT``).
+    keepalive_count: int = setting(3, PROBES)
+    #: Bytes that the kernel may hold unsent, 16 KiB (``TCP_NOTSENT_LOWAT``): by default it takes 4 MiB for a client
+    #: that does not read, before anybody notices.
+    notsent_lowat: int = setting(16 * KIB, UNSENT)
+
+    def __post_init__(self) -> None:
+        _check(self, "stream")
+        if self.max_event_size > self.max_outbox:
+            # One of the two at least was set on purpose; that one is named.
+            changed = "max_outbox" if self.max_event_size == DEFAULT_EVENT_SIZE else "max_event_size"
+            raise ConfigError(
+                f"an event of {size_text(self.max_event_size)} would cut every client that is busy, for max_outbox is "
+                f"{size_text(self.max_outbox)}; raise max_outbox, or lower max_event_size",
+                path=f"stream.{changed}",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubConfig:
+    """Every setting of a hub.
+
+    Raises:
+        ConfigError: when a part is no record of its kind.
+    """
+
+    #: Where connections are kept by key, and for how long.
+    store: StoreConfig = field(default_factory=StoreConfig)
+    #: How open event streams are kept, watched and ended.
+    stream: StreamConfig = field(default_factory=StreamConfig)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("store", StoreConfig), ("stream", StreamConfig)):
+            part = getattr(self, name)
+            if not isinstance(part, kind):
+                raise ConfigError(f"must be a {kind.__name__}, not {part!r}", path=name)
+
+
+def refuse_pointless(store: StoreConfig, given: Collection[str]) -> None:
+    """Refuse settings that mean nothing beside the others: whoever wrote them expects something that will not happen.
+
+    Args:
+        store: the record.
+        given: the names that were set on purpose.
+
+    Raises:
+        ConfigError: for the first one.
+    """
+    leases = [f"store.{name}" for name in LEASE_SETTINGS if name in given]
+    for category, rules in store.categories.items():
+        leases += [
+            f"store.categories.{category}.{name}" for name in ("ttl", "expiry") if getattr(rules, name) is not None
+        ]
+    if store.type == "memory" and leases:
+        raise ConfigError(
+            "means nothing with type memory, where no lease ends; choose type expiring, or leave it out", path=leases[0]
+        )
+    sliding = "sliding" in (store.expiry, *(rules.expiry for rules in store.categories.values()))
+    if "renewed_by" in given and not sliding:
+        raise ConfigError(
+            "means nothing with expiry fixed, which nothing renews; choose expiry sliding, or leave it out",
+            path="store.renewed_by",
+        )
+
+
+def _check(record: Any, path: str) -> None:
+    for one in fields(record):
+        value = getattr(record, one.name)
+        if "value" not in one.metadata or (value is None and one.default is None):
+            continue
+        try:
+            object.__setattr__(record, one.name, one.metadata["value"].check(value))
+        except ConfigError as error:
+            raise ConfigError(error.problem, path=f"{path}.{one.name}", suggestion=error.suggestion) from None
