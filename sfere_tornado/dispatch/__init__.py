@@ -1,0 +1,45 @@
+"""Effects as data: registries collect handlers, a dispatcher runs effects through a chain of interceptors.
+
+An effect is a tuple ``("name", *arguments)``. What can be done by name is registered:
+
+- an *effect* does something: ``handler(ctx, *arguments)``;
+- an *action* decides what to do, from the state, and returns effects and actions: ``handler(state, *arguments)``;
+- a *placeholder* is a tuple inside of an effect, filled in from the dispatch data:
+  ``handler(dispatch_data, *arguments)``;
+- an *interceptor* has stages that run around the dispatch, each action and each effect: ``stage(ctx)``.
+
+This package knows neither HTTP nor connections, and imports nothing but the standard library and the exceptions.
+"""
+
+from __future__ import annotations
+
+from .actions import MAX_EXPANSION_DEPTH
+from .context import Context, DispatchError, Effect, Effects, Phase, Result
+from .describe import Description, Parameter
+from .dispatched import Dispatched, start_task
+from .dispatcher import Dispatcher, log_error
+from .interceptors import STAGES, Chain, Interceptor, fail_fast
+from .placeholders import MAX_PLACEHOLDER_DEPTH
+from .registry import Registry
+
+__all__ = (
+    "MAX_EXPANSION_DEPTH",
+    "MAX_PLACEHOLDER_DEPTH",
+    "STAGES",
+    "Chain",
+    "Context",
+    "Description",
+    "DispatchError",
+    "Dispatched",
+    "Dispatcher",
+    "Effect",
+    "Effects",
+    "Interceptor",
+    "Parameter",
+    "Phase",
+    "Registry",
+    "Result",
+    "fail_fast",
+    "log_error",
+    "start_task",
+)

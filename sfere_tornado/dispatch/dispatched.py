@@ -1,0 +1,141 @@
+"""What is awaited, and by whom: the only module of this package that knows what asynchronous means.
+
+A dispatch is a generator of steps. It yields what must be awaited and is sent what came of it; without any awaitable it
+runs from beginning to end in one go. There are two drivers:
+
+- :func:`start` runs it at once, in the caller's turn; from the first awaitable on, the rest is a task;
+- :func:`follow` awaits in the caller's own coroutine, so that cancellation and context variables are the caller's.
+
+Law: **only exceptions are thrown back into the steps.** What is more than an exception (cancellation, exit) ends the
+dispatch where it stands, and no further stage runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..errors import NoEventLoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+    from .context import DispatchError, Result
+
+    Steps: TypeAlias = Generator[Awaitable[Any], Any, Any]  # yields what must be awaited, is sent what came of it
+    Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Future[None]]
+
+__all__ = ("Dispatched", "follow", "is_awaitable", "start", "start_task")
+
+#: Tasks under way. The event loop itself keeps tasks only weakly; each one leaves when it is done.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+class Dispatched:
+    """What became of a dispatch; await it to wait for the end, from as many places as you like.
+
+    It is finished already when nothing in the dispatch was asynchronous, and awaiting it needs no event loop then.
+    Cancelling one who waits does not cancel the dispatch.
+
+    Args:
+        results: the list that the dispatch appends to.
+        errors: the same for errors.
+    """
+
+    __slots__ = ("errors", "results", "task")
+
+    def __init__(self, results: list[Result], errors: list[DispatchError]) -> None:
+        #: The effects that succeeded, in the order in which they ran; grows until the dispatch is done.
+        self.results = results
+        #: What went wrong, in order.
+        self.errors = errors
+        #: Does what could not be done at once; None when there was nothing.
+        self.task: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "under way"
+        return f"<Dispatched {state}: {len(self.results)} results, {len(self.errors)} errors>"
+
+    @property
+    def done(self) -> bool:
+        """Whether the dispatch has come to its end."""
+        return self.task is None or self.task.done()
+
+    def __await__(self) -> Generator[Any, None, Dispatched]:
+        if self.task is not None:
+            yield from asyncio.shield(self.task).__await__()
+        return self
+
+
+def is_awaitable(value: object) -> bool:
+    """Tell whether what a handler or stage returned must be awaited; a finished :class:`Dispatched` must not."""
+    # Asked of the type: an object that answers to every attribute name is not awaitable for that.
+    return hasattr(type(value), "__await__") and not (isinstance(value, Dispatched) and value.done)
+
+
+def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a coroutine as a task of the running event loop, and keep it until it is done.
+
+    Raises:
+        RuntimeError: when no event loop runs in this thread.
+    """
+    task = asyncio.get_running_loop().create_task(coroutine)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task
+
+
+def start(steps: Steps, spawn: Spawn) -> asyncio.Future[None] | None:
+    """Run steps as far as they are synchronous, and spawn the rest.
+
+    Where nothing can be spawned, what asked to be awaited gets a :class:`NoEventLoopError`, and the steps go on.
+
+    Args:
+        steps: not yet begun.
+        spawn: starts a coroutine; raises RuntimeError where no event loop runs.
+
+    Returns:
+        What does the rest, or None when there is none.
+    """
+    awaitable = next(steps, None)
+    try:
+        while awaitable is not None:
+            rest = follow(steps, awaitable)
+            try:
+                return spawn(rest)
+            except RuntimeError as error:
+                # Closed, for nobody will ever await them, and Python would warn of that.
+                rest.close()
+                if isinstance(awaitable, Coroutine):
+                    awaitable.close()
+                refused = NoEventLoopError(
+                    f"{awaitable!r} must be awaited, and no event loop runs here; dispatch in the event loop's thread, "
+                    "such as with dispatch_threadsafe, or make the handler synchronous"
+                )
+                refused.__cause__ = error
+            awaitable = steps.throw(refused)
+    except StopIteration:
+        pass
+    return None
+
+
+async def follow(steps: Steps, awaitable: Awaitable[Any] | None) -> None:
+    """Run steps to their end, awaiting what they yield.
+
+    Args:
+        steps: begun already; ``next(steps, None)`` gives the second argument.
+        awaitable: what they yielded last, or None when they have ended.
+    """
+    if awaitable is None:
+        return
+    try:
+        while True:
+            try:
+                value = await awaitable
+            except Exception as error:
+                awaitable = steps.throw(error)
+            else:
+                awaitable = steps.send(value)
+    except StopIteration:
+        return

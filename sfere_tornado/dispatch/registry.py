@@ -1,0 +1,301 @@
+"""Registries: what can be done by name, collected from decorators or from a plain dict.
+
+A registry only collects; a dispatcher takes what it holds at that moment. Several are merged left to right: of two
+things with the same name the later one wins, with a warning in the log that names both registries. Within one registry
+the same name twice is an error: nobody means that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, overload
+
+from ..errors import RegistryError, nearest
+from .interceptors import check_interceptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .interceptors import Interceptor
+
+__all__ = ("Entry", "Kind", "Registry", "as_registry", "merge")
+
+log = logging.getLogger("sfere_tornado.dispatch")
+
+Kind: TypeAlias = Literal["effect", "action", "placeholder"]
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_KEYS: Final = (
+    "name",
+    "effects",
+    "actions",
+    "placeholders",
+    "interceptors",
+    "innermost",
+    "system_schema",
+    "system_to_state",
+)
+
+
+class Entry(NamedTuple):
+    """One handler under its name."""
+
+    kind: Kind
+    name: str
+    handler: Callable[..., Any]
+    #: The name of the registry that it was registered with.
+    registry: str
+    #: What the handler needs in the system, for people to read; None when that was not declared.
+    system_keys: tuple[str, ...] | None
+    #: Whatever else was given, for people and tools to read.
+    metadata: dict[str, Any]
+
+
+class Registry:
+    """Effects, actions, placeholders and interceptors that belong together.
+
+    Args:
+        name: for people to read, in warnings and descriptions.
+    """
+
+    def __init__(self, name: str = "registry") -> None:
+        self.name = name
+        self.effects: dict[str, Entry] = {}
+        self.actions: dict[str, Entry] = {}
+        self.placeholders: dict[str, Entry] = {}
+        self.interceptors: list[Interceptor] = []
+        #: Interceptors that stand after all others, also after those of one dispatch.
+        self.innermosts: list[Interceptor] = []
+        #: What the system must hold, by key; None when that was not declared.
+        self.schema: dict[str, Any] | None = None
+        #: Makes the state, which actions get, of the system.
+        self.to_state: Callable[[dict[str, Any]], Any] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Registry {self.name!r}: {len(self.effects)} effects, {len(self.actions)} actions, "
+            f"{len(self.placeholders)} placeholders, {len(self.interceptors) + len(self.innermosts)} interceptors>"
+        )
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Registry:
+        """Return a registry with what a mapping holds.
+
+        Args:
+            given: any of ``name``; ``effects``, ``actions`` and ``placeholders``, each a mapping from names to
+                handlers, or to ``{"handler": fn, "system_keys": [...], **metadata}``; ``interceptors`` and
+                ``innermost``, lists; ``system_schema``, a mapping; ``system_to_state``, a function.
+
+        Raises:
+            RegistryError: for another key, with the nearest right one, and for what the methods of a registry refuse.
+        """
+        for key in given:
+            if key not in _KEYS:
+                suggestion = nearest(key, _KEYS)
+                hint = f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(_KEYS)}"
+                raise RegistryError(f"a registry has no {key!r}; {hint}")
+        registry = cls(given.get("name", "registry"))
+        kinds: tuple[tuple[Kind, str], ...] = (
+            ("effect", "effects"),
+            ("action", "actions"),
+            ("placeholder", "placeholders"),
+        )
+        for kind, key in kinds:
+            for name, handler in _mapping(given.get(key, {}), key).items():
+                options = dict(handler) if isinstance(handler, Mapping) else {"handler": handler}
+                registry._add(kind, name, options.pop("handler", None), options.pop("system_keys", None), options)
+        for interceptor in given.get("interceptors", ()):
+            registry.interceptor(interceptor)
+        for interceptor in given.get("innermost", ()):
+            registry.innermost(interceptor)
+        if given.get("system_schema") is not None:
+            registry.system_schema(given["system_schema"])
+        if given.get("system_to_state") is not None:
+            registry.system_to_state(given["system_to_state"])
+        return registry
+
+    @overload
+    def effect(self, name: F, /) -> F: ...
+
+    @overload
+    def effect(
+        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Callable[[F], F]: ...
+
+    def effect(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+        """Register an effect, ``handler(ctx, *arguments)``; a decorator, with or without arguments.
+
+        Args:
+            name: by which it is dispatched; the function's own when left out.
+            system_keys: what the handler needs in the system, for people to read.
+            metadata: anything else that people and tools shall find with it.
+
+        Raises:
+            RegistryError: for a name that is empty or taken, and a handler that cannot be called.
+        """
+        return self._register("effect", name, system_keys, metadata)
+
+    @overload
+    def action(self, name: F, /) -> F: ...
+
+    @overload
+    def action(
+        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Callable[[F], F]: ...
+
+    def action(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+        """Register an action, ``handler(state, *arguments)``, which returns effects; otherwise as :meth:`effect`."""
+        return self._register("action", name, system_keys, metadata)
+
+    @overload
+    def placeholder(self, name: F, /) -> F: ...
+
+    @overload
+    def placeholder(
+        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Callable[[F], F]: ...
+
+    def placeholder(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+        """Register a placeholder, ``handler(dispatch_data, *arguments)``; otherwise as :meth:`effect`.
+
+        Every tuple in an effect that begins with its name is taken for it, so the name should be one that data does not
+        begin with.
+        """
+        return self._register("placeholder", name, system_keys, metadata)
+
+    def interceptor(self, interceptor: Interceptor) -> None:
+        """Add an interceptor, inside of those that were added before.
+
+        Args:
+            interceptor: ``id`` and any of the stages.
+
+        Raises:
+            RegistryError: when it has the wrong shape.
+        """
+        check_interceptor(interceptor)
+        self.interceptors.append(interceptor)
+
+    def innermost(self, interceptor: Interceptor) -> None:
+        """Add an interceptor that stands after every other one in the chain, also after those of one dispatch.
+
+        Raises:
+            RegistryError: when it has the wrong shape.
+        """
+        check_interceptor(interceptor)
+        self.innermosts.append(interceptor)
+
+    def system_schema(self, schema: Mapping[str, Any]) -> None:
+        """Declare what the system must hold, for people to read; a key that was declared before is declared anew.
+
+        Args:
+            schema: from keys of the system to types or descriptions.
+
+        Raises:
+            RegistryError: when it is no mapping.
+        """
+        self.schema = {**(self.schema or {}), **_mapping(schema, "system_schema")}
+
+    def system_to_state(self, function: F) -> F:
+        """Register what makes the state of the system, once a dispatch, before any interceptor; a decorator.
+
+        Raises:
+            RegistryError: when it cannot be called, or there is one already.
+        """
+        if not callable(function):
+            raise RegistryError(f"system_to_state is {function!r}, which cannot be called")
+        if self.to_state is not None:
+            raise RegistryError(f"registry {self.name!r} has a system_to_state already")
+        self.to_state = function
+        return function
+
+    def entries(self, kind: Kind) -> dict[str, Entry]:
+        """Return the entries of one kind by name; the registry's own dict."""
+        return {"effect": self.effects, "action": self.actions, "placeholder": self.placeholders}[kind]
+
+    def _register(self, kind: Kind, name: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]) -> Any:
+        if callable(name):
+            self._add(kind, getattr(name, "__name__", None), name, system_keys, metadata)
+            return name
+
+        def decorate(function: F) -> F:
+            own = getattr(function, "__name__", None)
+            self._add(kind, own if name is None else name, function, system_keys, metadata)
+            return function
+
+        return decorate
+
+    def _add(
+        self, kind: Kind, name: Any, handler: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]
+    ) -> None:
+        where = f"{kind} {name!r} of registry {self.name!r}"
+        if not isinstance(name, str) or not name:
+            raise RegistryError(f"{where}: the name must be a string that is not empty")
+        if not callable(handler):
+            raise RegistryError(f"{where}: the handler is {handler!r}, which cannot be called")
+        if isinstance(system_keys, str):
+            raise RegistryError(f"{where}: system_keys is a list of keys; write [{system_keys!r}]")
+        entries = self.entries(kind)
+        if name in entries:
+            raise RegistryError(f"{where} is registered twice; give one of them another name")
+        entries[name] = Entry(
+            kind, name, handler, self.name, None if system_keys is None else tuple(system_keys), metadata
+        )
+
+
+def as_registry(spec: Any) -> Registry:
+    """Return the registry that a spec stands for.
+
+    Args:
+        spec: a registry; a mapping, as for :meth:`Registry.from_dict`; a function without arguments that returns one of
+            these; or the same with arguments, ``[function, *arguments]``.
+
+    Raises:
+        RegistryError: for anything else.
+    """
+    made = spec
+    if isinstance(spec, (list, tuple)) and spec and callable(spec[0]):
+        made = spec[0](*spec[1:])
+    elif callable(spec):
+        made = spec()
+    if isinstance(made, Registry):
+        return made
+    if isinstance(made, Mapping):
+        return Registry.from_dict(made)
+    origin = "" if made is spec else f", which returned {made!r}"
+    raise RegistryError(
+        f"invalid registry spec {spec!r}{origin}; give a Registry, a dict, a function that returns one, "
+        "or [function, *arguments]"
+    )
+
+
+def merge(registries: Iterable[Registry]) -> Registry:
+    """Return one registry with what several hold; of two with the same name the later wins, with a warning."""
+    merged = Registry("merged")
+    state_of = ""
+    for registry in registries:
+        for kind in ("effect", "action", "placeholder"):
+            entries = merged.entries(kind)
+            for name, entry in registry.entries(kind).items():
+                if name in entries:
+                    _warn(f"{kind} {name!r}", registry.name, entries[name].registry)
+                entries[name] = entry
+        merged.interceptors += registry.interceptors
+        merged.innermosts += registry.innermosts
+        if registry.schema is not None:
+            merged.system_schema(registry.schema)
+        if registry.to_state is not None:
+            if merged.to_state is not None:
+                _warn("system_to_state", registry.name, state_of)
+            merged.to_state, state_of = registry.to_state, registry.name
+    return merged
+
+
+def _warn(what: str, later: str, earlier: str) -> None:
+    log.warning("%s of registry %r replaces the one of registry %r", what, later, earlier)
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RegistryError(f"{key} of a registry is a mapping, not {value!r}")
+    return value
