@@ -1,0 +1,149 @@
+"""A connection without a socket, for tests of effects, broadcasts and callbacks.
+
+The transport records what it is given, and can be made slow, broken or gone, in the turn of the test: nothing here
+waits. It is stricter than a socket: a connection that writes while it must not, or ends a stream twice, is told so.
+
+::
+
+    connection, transport = recording_connection()
+    store.put(("default", ("lobby", "ann")), connection)
+    hub.dispatch(broadcast((ANY, ("lobby", ANY)), send("hello")))
+    assert [event.data for event in transport.events()] == ["hello"]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..connection import Connection
+from ..event_stream import Parser
+from ..framing import unframed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..event_stream import Received
+
+__all__ = ("RecordingTransport", "recording_connection")
+
+
+class RecordingTransport:
+    """**Implements** :class:`~sfere_tornado.connection.Transport` without a socket.
+
+    Args:
+        connection: whose way this is; it is told when the transport has drained, and when the client has left.
+        frame: the framing; none by default, so that :meth:`events` can read what was written.
+        last_frame: what a clean end writes last.
+    """
+
+    def __init__(
+        self, connection: Connection, *, frame: Callable[[bytes], bytes] = unframed, last_frame: bytes = b""
+    ) -> None:
+        self.frame = frame
+        self.last_frame = last_frame
+        self.connection = connection
+        #: What each write brought, in order; what waited while the transport was busy comes as one.
+        self.writes: list[bytes] = []
+        #: How the stream was ended from this side: ``finished`` cleanly, ``aborted`` by a cut, or None.
+        self.ending: Literal["finished", "aborted"] | None = None
+        #: Whether the client does not read: writes are taken, and stay on their way until :meth:`drain`.
+        self.stalled = False
+        #: Bytes acknowledged by the peer's kernel; None where that cannot be known.
+        self.acknowledged_bytes: int | None = None
+        self._busy = False
+        self._left = False
+        self._broken = False
+
+    def __repr__(self) -> str:
+        state = self.ending or ("left" if self._left else "busy" if self._busy else "open")
+        return f"<RecordingTransport {state}, {len(self.writes)} writes>"
+
+    @property
+    def written(self) -> bytes:
+        """Everything that was written."""
+        return b"".join(self.writes)
+
+    def events(self) -> list[Received]:
+        """Return the events that the client has got, read strictly; for a transport without framing.
+
+        Raises:
+            EventStreamError: when what was written is not a correct event stream.
+        """
+        return Parser(max_buffered=max(1, len(self.written))).feed(self.written)
+
+    # -- what a test makes happen
+
+    def drain(self) -> None:
+        """Let the client take what is on its way; the connection is told, and may write again at once."""
+        self._busy = False
+        self.connection.drained()
+
+    def break_silently(self) -> None:
+        """Let the client vanish unnoticed: only the next write finds out."""
+        self._broken = True
+
+    def leave(self) -> None:
+        """Let the client close; the connection is told, as the web room does."""
+        self._left = True
+        self.connection.end("client")
+
+    # -- the protocol
+
+    def closed(self) -> bool:
+        """Tell whether the way is closed, by whichever side."""
+        return self._left or self.ending is not None
+
+    def write(self, data: bytes) -> bool:
+        """Record bytes; returns whether they have been taken whole, which a stalled client does not.
+
+        Raises:
+            ConnectionResetError: when the client has gone.
+            RuntimeError: when the connection writes while the transport is busy, or after it has ended the stream.
+        """
+        if self.ending is not None:
+            raise RuntimeError(f"the connection wrote {data!r} to a stream that it had ended")
+        if self._busy:
+            raise RuntimeError(f"the connection wrote {data!r} while its transport was busy")
+        self._left = self._left or self._broken
+        if self._left:
+            raise ConnectionResetError("the client is gone")
+        self.writes.append(data)
+        self._busy = self.stalled
+        return not self._busy
+
+    def finish(self, data: bytes) -> None:
+        """Record last bytes and a clean end."""
+        self._end("finished")
+        if not self._left and not self._broken:
+            self.writes.append(data)
+
+    def abort(self) -> None:
+        """Record a cut."""
+        self._end("aborted")
+
+    def acknowledged(self) -> int | None:
+        """Return :attr:`acknowledged_bytes`."""
+        return self.acknowledged_bytes
+
+    def _end(self, ending: Literal["finished", "aborted"]) -> None:
+        if self.ending is not None:
+            raise RuntimeError(f"the stream was to be {ending}, and had been {self.ending} before")
+        self.ending = ending
+
+
+def recording_connection(
+    *, frame: Callable[[bytes], bytes] = unframed, last_frame: bytes = b"", opened: bool = True, **arguments: Any
+) -> tuple[Connection, RecordingTransport]:
+    """Return a connection and the transport that records what is sent on it.
+
+    Args:
+        frame: the framing; none by default, so that the transport's events can be read.
+        last_frame: what a clean end writes last.
+        opened: False leaves the connection opening; ``connection.open(transport)`` opens it.
+        arguments: those of :class:`~sfere_tornado.connection.Connection`, such as ``on_end`` and ``max_outbox``.
+    """
+    connection = Connection(**arguments)
+    transport = RecordingTransport(connection, frame=frame, last_frame=last_frame)
+    if opened:
+        connection.open(transport)
+    return connection, transport

@@ -1,0 +1,70 @@
+"""Every store of the package keeps the contract of :class:`sfere_tornado.testing.StoreContract`; so may others."""
+
+import pytest
+
+from sfere_tornado.keys import as_key
+from sfere_tornado.stores import ExpiringStore, MemoryStore, expiring
+from sfere_tornado.testing import FakeClock, StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    def make_store(self, **options):
+        return MemoryStore(**options)
+
+
+class TestExpiringStore(StoreContract):
+    def make_store(self, **options):
+        return ExpiringStore(timer=FakeClock(), **options)
+
+
+class TestFixedLeases(StoreContract):
+    def make_store(self, **options):
+        return ExpiringStore(timer=FakeClock(), expiry="fixed", **options)
+
+
+class TestStoreThatIsBehind(StoreContract):
+    """The same rules hold while more leases have ended than the store has got round to."""
+
+    # These two are about everything that is in the store, ended or not.
+    test_an_empty_store_has_nothing = None
+    test_clearing_removes_everything = None
+
+    @pytest.fixture(autouse=True)
+    def _never_catches_up(self, monkeypatch):
+        monkeypatch.setattr(expiring, "EXPIRE_SLICE", 0)
+
+    def make_store(self, *, maxsize=None, **options):
+        clock = FakeClock()
+        store = ExpiringStore(1.0, timer=clock, maxsize=maxsize or 10_000, **options)
+        if maxsize is None:
+            for number in range(3):
+                store.put(("default", ("lobby", f"late {number}")), object())
+            clock.advance(2.0)
+            assert store.next_expiry() < clock()
+        return store
+
+
+def test_a_contract_needs_a_store():
+    """The contract says what is missing when a subclass makes no store."""
+    with pytest.raises(NotImplementedError):
+        StoreContract().make_store()
+
+
+def test_the_contract_finds_a_store_that_is_wrong():
+    """A store that breaks a rule fails the contract: one that reads a star, one that takes any key."""
+
+    class Star(MemoryStore):
+        def connections(self, pattern, exclude=()):
+            if "*" in (pattern[0], *pattern[1]):
+                return super().connections(as_key(("default", ("lobby", "*"))), exclude)
+            return super().connections(pattern, exclude)
+
+        def get(self, key):
+            return ()
+
+    contract = StoreContract()
+    contract.make_store = Star
+    with pytest.raises(AssertionError, match="the contract says"):
+        contract.test_patterns_match_as_by_hand()
+    with pytest.raises(AssertionError, match="the contract says KeyShapeError"):
+        contract.test_a_key_is_complete()
