@@ -1,0 +1,231 @@
+"""Connections by key, inside a dispatch: the sfere interceptor, ``broadcast`` and ``with_connection``.
+
+The interceptor stands innermost in the chain, after every stage that may refuse a request:
+
+- ``[("sse_closed",)]``: the connection in the system is purged, under all its keys, cause ``explicit``. It is found by
+  identity: a closing stream knows no key, and a late one must not remove its successor.
+- a dispatch with a ``key`` and a connection of its own: the connection is stored under it, also when others are there
+  already; the same-key rule decides what that means.
+- a dispatch with a ``key`` and no connection: the open one of that key becomes the dispatch's connection, and its lease
+  is renewed, for this is the client asking.
+
+``dispatch_data["key"]`` is ``(category, id)``, or a function that returns it or None. The interceptor takes it out, so
+that a continuation does none of this a second time, and leaves the whole key as ``dispatch_data["stored_key"]``.
+
+Law: **what the server does on its own renews nothing.** ``broadcast`` and ``with_connection`` only look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..connection import Connection, Delivery
+from ..dispatch import Registry
+from ..errors import EffectShapeError, KeyShapeError
+from ..fanout import Fanout
+from ..keys import DEFAULT_SCOPE, Key, Pattern, as_key, as_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..connection import Failure
+    from ..dispatch import Context, Dispatched, DispatchError, Result
+    from ..stores import Store
+
+__all__ = ("BroadcastResult", "broadcast", "connections", "default_scope", "with_connection")
+
+
+class BroadcastResult(NamedTuple):
+    """What became of a broadcast."""
+
+    #: Connections that the pattern matched, without the excluded ones.
+    matched: int
+    #: Receivers that did not take everything, each once, with key and reason.
+    failures: tuple[Failure, ...]
+    #: Results and errors of the nested effects.
+    results: list[Result]
+    errors: list[DispatchError]
+
+    @property
+    def reached(self) -> int:
+        """Connections that took everything that was sent."""
+        return self.matched - len(self.failures)
+
+
+def broadcast(pattern: Any, *effects: tuple[Any, ...], exclude: Any = (), each: bool = False) -> tuple[Any, ...]:
+    """Return the effect that dispatches effects to all connections whose key matches.
+
+    Args:
+        pattern: ``(scope, (category, id))`` with ANY in any place.
+        effects: what to dispatch; they run once, with a fan-out of all receivers as the connection, so that an event is
+            encoded once. None at all makes the broadcast do nothing.
+        exclude: a set or list of keys, or one pattern, whose connections are left out.
+        each: run the effects once per connection instead, for effects that differ by receiver.
+
+    Returns:
+        The tuple. The effect's result is a :class:`BroadcastResult`.
+
+    Raises:
+        KeyShapeError: when pattern or exclude has another shape.
+    """
+    options = {"pattern": as_pattern(pattern), "exclude": _excluded(exclude), "each": each}
+    return ("broadcast", options, *effects)
+
+
+def with_connection(key: Any, *effects: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the effect that dispatches effects to the connections of exactly one key; nothing happens if it has none.
+
+    Args:
+        key: ``(scope, (category, id))``, complete.
+        effects: what to dispatch, once.
+
+    Returns:
+        The tuple. The effect's result is the nested dispatch, or None when there was nothing to do.
+
+    Raises:
+        KeyShapeError: when it is no key.
+    """
+    return ("with_connection", as_key(key), *effects)
+
+
+def default_scope(ctx: Context) -> str:
+    """Return the scope of connections when an application has only one."""
+    return DEFAULT_SCOPE
+
+
+def connections(store: Store[Connection], *, id_fn: Callable[[Context], Any] | None = None) -> Registry:
+    """Return the registry of the sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
+
+    Args:
+        store: where the connections are.
+        id_fn: gives the scope of a dispatch from its context, such as the tenant of ``ctx.system["request"]``; never from
+            what a client may choose. None is an error, not a scope for everybody. By default all are in ``"default"``.
+    """
+    scope_of = id_fn or default_scope
+    registry = Registry("connections")
+
+    def keep(ctx: Context) -> None:
+        if ctx.actions == [("sse_closed",)]:
+            store.purge_connection(ctx.system.get("sse"))
+            return
+        given = ctx.dispatch_data.pop("key", None)
+        if given is None or ctx.halted or ctx.errors:
+            return
+        inner = given() if callable(given) else given
+        if inner is None:
+            return
+        key = _full_key(scope_of(ctx), inner)
+        ctx.dispatch_data["stored_key"] = key
+        own = ctx.system.get("sse")
+        if own is None:
+            _use_open(ctx, store.get(key))
+        elif isinstance(own, Connection):
+            _store(store, key, own)
+
+    registry.innermost({"id": "sfere", "before_dispatch": keep})
+
+    @registry.effect("broadcast")
+    def broadcast_effect(
+        ctx: Context, options: dict[str, Any], *effects: tuple[Any, ...]
+    ) -> BroadcastResult | Awaitable[BroadcastResult] | None:
+        """Dispatch effects to all connections whose key matches a pattern.
+
+        Args:
+            options: ``pattern``; ``exclude``, keys or a pattern left out; ``each``, once per connection instead of once.
+            effects: what to dispatch.
+        """
+        if not isinstance(options, dict) or not isinstance(options.get("pattern"), tuple):
+            raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
+        if not effects:
+            return None
+        found = store.connections(options["pattern"], exclude=options.get("exclude", ()))
+        if options.get("each"):
+            return _to_each(ctx, found, effects)
+        return _to_all(ctx, found, effects)
+
+    @registry.effect("with_connection")
+    def with_connection_effect(ctx: Context, key: Any, *effects: tuple[Any, ...]) -> Dispatched | None:
+        """Dispatch effects to the connections of exactly one key.
+
+        Args:
+            key: the whole key.
+            effects: what to dispatch.
+        """
+        found = store.peek(key)
+        if not found or not effects:
+            return None
+        return ctx.dispatch(effects, system={"sse": _as_one(found)})
+
+    return registry
+
+
+def _full_key(scope: Any, inner: Any) -> Key:
+    if scope is None:
+        raise KeyShapeError("id_fn returned no scope; without one, strangers would share a key", inner)
+    return as_key((scope, inner))
+
+
+def _store(store: Store[Connection], key: Key, connection: Connection) -> None:
+    # Nothing may be awaited between this look and the put: a client that leaves in between would be stored for ever.
+    if connection.closed:
+        return
+    store.put(key, connection)
+    if connection.key is None:
+        connection.key = key
+
+
+def _use_open(ctx: Context, found: Sequence[Any]) -> None:
+    if found:
+        ctx.system["sse"] = _as_one(found)
+
+
+def _as_one(found: Sequence[Connection]) -> Connection | Fanout:
+    return found[0] if len(found) == 1 else Fanout(found)
+
+
+def _to_all(
+    ctx: Context, found: Sequence[Connection], effects: tuple[Any, ...]
+) -> BroadcastResult | Awaitable[BroadcastResult]:
+    fanout = Fanout(found)
+    nested = ctx.dispatch(effects, system={"sse": fanout})
+
+    def told() -> BroadcastResult:
+        return BroadcastResult(len(fanout), tuple(fanout.failures.values()), nested.results, nested.errors)
+
+    async def later() -> BroadcastResult:
+        await nested
+        return told()
+
+    return told() if nested.done else later()
+
+
+def _to_each(
+    ctx: Context, found: Sequence[Connection], effects: tuple[Any, ...]
+) -> BroadcastResult | Awaitable[BroadcastResult]:
+    nested = [ctx.dispatch(effects, system={"sse": connection}) for connection in found]
+
+    def told() -> BroadcastResult:
+        results = [result for one in nested for result in one.results]
+        deliveries = [result.value for result in results if isinstance(result.value, Delivery)]
+        # One receiver may fail in several of its effects; it counts once, as in a fan-out.
+        failures = {failure.connection: failure for delivery in deliveries for failure in delivery.failures}
+        errors = [error for one in nested for error in one.errors]
+        return BroadcastResult(len(found), tuple(failures.values()), results, errors)
+
+    async def later() -> BroadcastResult:
+        for one in nested:
+            await one
+        return told()
+
+    return told() if all(one.done for one in nested) else later()
+
+
+def _excluded(exclude: Any) -> Pattern | frozenset[Key]:
+    """Tell one pattern from several keys: what begins with a tuple is several keys, unless it is a Pattern already."""
+    if isinstance(exclude, Pattern) or (
+        isinstance(exclude, tuple) and len(exclude) == 2 and not isinstance(exclude[0], tuple)
+    ):
+        return as_pattern(exclude)
+    if not isinstance(exclude, (tuple, list, set, frozenset)):
+        raise KeyShapeError("exclude takes a set or list of keys, or one pattern", exclude)
+    return frozenset(as_key(key) for key in exclude)
