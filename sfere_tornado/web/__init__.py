@@ -1,0 +1,5 @@
+"""The rooms that know Tornado: requests as dispatches, event streams on request handlers."""
+
+from __future__ import annotations
+
+__all__ = ()

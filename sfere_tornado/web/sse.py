@@ -1,0 +1,230 @@
+"""Event streams on request handlers: :class:`SSEMixin` for a host's own base class, :class:`SSEHandler` for everybody else.
+
+One stream is three short dispatches, not one long: opening (the effect ``("sse_opened",)`` inside the chain), whatever is
+sent meanwhile, and closing (the action ``("sse_closed",)``).
+
+How a departure is known. The client's FIN or RST reaches Tornado's close callback, or the drain reader, or makes a write
+fail; a bound cuts; the server closes; the handler's task is cancelled. All of these come to
+:meth:`~sfere_tornado.connection.Connection.end`, and the first of them dispatches ``sse_closed``, once.
+
+Laws:
+
+- **Nobody is stored who has left.** Whether the client is still there is asked on entry and again immediately before
+  storing, with nothing awaited in between; what everything needs to end exists before the request runs.
+- **The handler's coroutine is released when the socket is closed, not before**: Tornado then finds nothing to write to,
+  and never takes the connection back for another request.
+- **A departure waits for nobody**: stages that must be awaited do not delay the purge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from tornado.web import HTTPError, RequestHandler
+
+from ..connection import Connection
+from ..errors import KeyTakenError, StoreFullError
+from ..event_stream import retry
+from .interceptors import InterceptorMixin
+from .transport import StreamTransport, has_left, tune
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from tornado.iostream import IOStream
+    from tornado.web import Application
+
+    from ..dispatch import Context, DispatchError
+
+__all__ = ("EVENT_STREAM_HEADERS", "SSEHandler", "SSEMixin")
+
+log = logging.getLogger("sfere_tornado.web")
+
+#: Headers of an event stream: its type (WHATWG HTML 9.2.5), no copy kept anywhere, and no holding back of events until a
+#: proxy's buffer is full (nginx obeys the last).
+EVENT_STREAM_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+
+class SSEMixin(InterceptorMixin):
+    """Answers GET with an event stream; put it before a handler class of your own or of a host.
+
+    Override :meth:`connection_key`, and :meth:`on_open` where the newcomer or the others are to be told something. A
+    subclass that needs decorators overrides ``get`` and returns ``super().get()``.
+    """
+
+    #: Verbs, in capitals, whose method opens a stream; the others are ordinary requests inside the chain.
+    stream_verbs: ClassVar[AbstractSet[str]] = frozenset({"GET"})
+
+    def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
+        self._connection: Connection | None = None
+        self._transport: StreamTransport | None = None
+        self._socket_closed: asyncio.Future[None] | None = None
+        super().__init__(application, request, **kwargs)
+
+    def on_open(self, connection: Connection) -> Any:
+        """Return effects for a stream that has just been stored and opened, or None; may be a coroutine function.
+
+        They are dispatched with the new connection as the connection of the dispatch: ``send(...)`` goes to it alone,
+        ``broadcast(...)`` to whoever matches. An exception closes the stream; the client comes back.
+        """
+        return None
+
+    def on_close(self, connection: Connection) -> None:
+        """Take note that the stream has ended, ``connection.reason`` says why; called once, when it has left the store."""
+
+    async def get(self, *args: str, **kwargs: str) -> None:
+        """Open the event stream and keep it open."""
+        await self.open_stream()
+
+    async def head(self, *args: str, **kwargs: str) -> None:
+        """Answer with the headers of the stream alone."""
+        self._set_stream_headers()
+
+    def intercepts(self, verb: str) -> bool:
+        """Tell whether the whole method runs inside the chain; that of a stream does not, it would be one long dispatch."""
+        return verb not in self.stream_verbs
+
+    def on_connection_close(self) -> None:
+        """Take note that the client has left: ``sse_closed`` is dispatched, unless the stream had ended already."""
+        if self._connection is not None:
+            # A socket error of this kind is the kernel giving up on a client that acknowledges nothing.
+            vanished = isinstance(self._stream.error, TimeoutError)
+            self._connection.end("timeout" if vanished else "client")
+        if self._socket_closed is not None and not self._socket_closed.done():
+            self._socket_closed.set_result(None)
+        super().on_connection_close()
+
+    async def open_stream(self) -> None:
+        """Open the event stream inside the chain, and return when its socket is closed.
+
+        A stage that raises, or halts, keeps the stream from being opened. Where the store is full the client is sent
+        away for one reconnection time; an error status would keep it away for good.
+
+        Raises:
+            HTTPError: 409 where another connection holds the key and ``same_key`` is ``refuse``.
+            Exception: what a stage raised.
+        """
+        if has_left(self._stream):
+            return
+        hub = self.hub
+        hub.start()
+        self._socket_closed = asyncio.get_running_loop().create_future()
+        connection = Connection(
+            on_end=self._ended, remote=self.request.remote_ip or "", max_outbox=hub.config.stream.max_outbox
+        )
+        self._connection = connection
+        try:
+            await self._open(connection)
+            if self._transport is not None:
+                await self._socket_closed
+        except asyncio.CancelledError:
+            # The loop is ending, or a host gave up on this request. Tornado would put an error page into the stream, and
+            # log that it cannot: so the response is finished here, when its socket is closed.
+            connection.close(reason="shutdown")
+            if self._transport is not None and not self._finished:
+                self.finish()
+            raise
+        finally:
+            connection.close(reason="error")
+            self._context = None
+
+    async def _open(self, connection: Connection) -> None:
+        try:
+            await self._dispatch_request(("sse_opened",), self._begin, {"sse": connection})
+        except StoreFullError as error:
+            log.warning("%s was sent away for a while: %s", self.request.remote_ip, error)
+            self._start(connection)
+            connection.close(reason="server")
+        except KeyTakenError as error:
+            raise HTTPError(409, "%s", error) from error
+
+    def _begin(self, ctx: Context) -> Any:
+        """Open the stream, as the effect in the middle of the chain; not when a stage refused it or the client has left."""
+        connection = self._connection
+        if ctx.errors or self._finished or connection is None or connection.closed:
+            return None
+        self._context = ctx
+        self._start(connection)
+        return self._greet(ctx, connection)
+
+    def _start(self, connection: Connection) -> None:
+        """Send the headers and join connection and socket; nothing is awaited here."""
+        settings = self.hub.config.stream
+        self._set_stream_headers()
+        # Tornado's compression works on what is written through the handler; events are not.
+        self._transforms = []
+        self.write(retry(round(settings.retry * 1000)))
+        # Never awaited: while a peer is leaving, a flush may never resolve.
+        self.flush()
+        tune(self._stream, settings)
+        self._transport = StreamTransport(
+            connection,
+            self._stream,
+            settings,
+            http_1_1=self.request.version == "HTTP/1.1",
+            on_closed=self.on_connection_close,
+            call_later=self.hub.call_later,
+        )
+        self.hub.opened(connection)
+        connection.open(self._transport)
+        self._transport.start_reading()
+
+    def _greet(self, ctx: Context, connection: Connection) -> Any:
+        try:
+            effects = self.on_open(connection)
+        except Exception:
+            connection.close(reason="error")
+            raise
+        if asyncio.iscoroutine(effects):
+            return self._greet_later(ctx, connection, effects)
+        return ctx.dispatch(effects) if effects is not None else None
+
+    async def _greet_later(self, ctx: Context, connection: Connection, waiting: Any) -> None:
+        try:
+            effects = await waiting
+        except Exception:
+            connection.close(reason="error")
+            raise
+        if effects is not None:
+            await ctx.dispatch(effects)
+
+    def _ended(self, connection: Connection) -> None:
+        """Dispatch ``sse_closed``; called by the connection, once, whatever ended it."""
+        hub = self.hub
+        hub.ended(connection)
+        if connection.key is None and self._transport is None:
+            return
+        closing = hub.dispatch(
+            [("sse_closed",)],
+            system={"request": self.request, "handler": self, "sse": connection},
+            chain=self.chain,
+        )
+        if not closing.done:
+            hub.store.purge_connection(connection)
+        try:
+            self.on_close(connection)
+        except Exception:
+            log.exception("on_close of %s failed", type(self).__name__)
+
+    def _concerns_tornado(self, error: DispatchError) -> bool:
+        # Once the stream has begun there is no status left to send; the error is logged instead.
+        return self._transport is None and super()._concerns_tornado(error)
+
+    def _set_stream_headers(self) -> None:
+        for name, value in EVENT_STREAM_HEADERS.items():
+            self.set_header(name, value)
+
+    @property
+    def _stream(self) -> IOStream:
+        stream: IOStream = self.request.connection.stream  # type: ignore[union-attr]  # Tornado's server has set it
+        return stream
+
+
+class SSEHandler(SSEMixin, RequestHandler):
+    """A request handler that answers GET with an event stream; see :class:`SSEMixin`."""
