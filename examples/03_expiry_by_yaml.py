@@ -1,0 +1,40 @@
+"""Expiry by YAML: a stream of the category "ticket" ends two seconds after it was opened; the others read why.
+
+python examples/03_expiry_by_yaml.py --port 8003
+curl -N 'http://127.0.0.1:8003/events/guest/phil'
+curl -N 'http://127.0.0.1:8003/events/ticket/brian'
+"""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from tornado.options import define, options, parse_command_line
+from tornado.web import Application
+
+from sfere_tornado import ANY, Hub, SSEHandler, broadcast, send
+
+define("port", default=8003, help="where to listen on 127.0.0.1")
+hub = Hub.from_yaml(Path(__file__).with_name("03_expiry.yaml"))
+
+
+class Events(SSEHandler):
+    def connection_key(self):
+        category, name = self.path_args
+        return (category, name)
+
+
+@hub.on_evict
+def left(key, connection, cause):
+    hub.dispatch(broadcast((ANY, ANY), send({"name": key.id, "cause": cause}, event="left")))
+
+
+async def main():
+    Application([("/events/(guest|ticket)/(.+)", Events)], sfere=hub).listen(options.port, "127.0.0.1")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parse_command_line()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())

@@ -1,0 +1,41 @@
+"""Broadcasting from a background task: a coroutine beside the server counts, and everybody sees it.
+
+python examples/04_background_task.py --port 8004
+curl -N http://127.0.0.1:8004/events
+"""
+
+import asyncio
+from contextlib import suppress
+from itertools import count
+
+from tornado.options import define, options, parse_command_line
+from tornado.web import Application
+
+from sfere_tornado import ANY, Hub, SSEHandler, broadcast, send
+
+define("port", default=8004, help="where to listen on 127.0.0.1")
+hub = Hub()
+numbers = count(1)
+
+
+class Events(SSEHandler):
+    def connection_key(self):
+        return ("counter", next(numbers))
+
+
+async def count_up():
+    for n in count(1):
+        told = hub.dispatch(broadcast((ANY, ("counter", ANY)), send({"n": n}, event="count")))
+        print("reached", told.results[0].value.reached, flush=True)
+        await asyncio.sleep(1)
+
+
+async def main():
+    Application([("/events", Events)], sfere=hub).listen(options.port, "127.0.0.1")
+    await count_up()
+
+
+if __name__ == "__main__":
+    parse_command_line()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())
