@@ -145,7 +145,9 @@ def format_pattern(value: object) -> str:
         KeyShapeError: when ``value`` is neither.
     """
     pattern = as_pattern(value)
-    return "/".join("*" if part is ANY else quote(str(part), safe="") for part in (pattern.scope, *pattern.inner))
+    # A part may hold a lone surrogate, which a client's JSON can say; it must still be possible to print it.
+    parts = (pattern.scope, *pattern.inner)
+    return "/".join("*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts)
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -158,14 +160,17 @@ def parse_pattern(text: str) -> Pattern:
         The pattern; its parts are strings or ANY. :func:`as_key` makes a key of one without ANY.
 
     Raises:
-        KeyShapeError: when there are not two or three parts, or two of which the second is not ``*``.
+        KeyShapeError: when there are not two or three parts, or two of which the second is not ``*``, or a part is no UTF-8.
     """
     parts = text.split("/")
     if len(parts) == 2 and parts[1] == "*":
         parts.append("*")
     if len(parts) != 3:
         raise KeyShapeError("a pattern in text form is scope/category/id, or scope/*", text)
-    scope, category, item_id = (ANY if part == "*" else unquote(part, errors="strict") for part in parts)
+    try:
+        scope, category, item_id = (ANY if part == "*" else unquote(part, errors="surrogatepass") for part in parts)
+    except UnicodeDecodeError:
+        raise KeyShapeError("the percent-encoded bytes of a pattern in text form must be UTF-8", text) from None
     return Pattern(scope, (category, item_id))
 
 

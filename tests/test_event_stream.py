@@ -6,6 +6,7 @@ import json
 import random
 import re
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -155,8 +156,14 @@ def test_the_limit_counts_bytes_and_not_characters():
 
 def test_data_far_over_the_limit_is_refused_before_it_is_copied():
     """What has more characters than the limit has bytes is refused without making the event, surrogates or not."""
-    with pytest.raises(EventTooLargeError):
-        encode(Event("x" * (event_stream.MAX_EVENT_SIZE + 1)))
+    event = Event("\n" * 2_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EventTooLargeError):
+            encode(event)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(event.data)
+    finally:
+        tracemalloc.stop()
     with pytest.raises(EventError, match="surrogate"):
         encode(Event("\ud800" * 20), 10)
 

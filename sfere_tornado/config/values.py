@@ -27,7 +27,7 @@ _MILLISECONDS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000,
 _BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 # Nine and fifteen digits: more is a slip, and very long numbers are slow to read.
-_DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit}(?![a-z]))?" for unit in _MILLISECONDS))
+_DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _MILLISECONDS))
 _SIZE: Final = re.compile(f"([0-9]{{1,15}})({'|'.join(_BYTES)})?")
 _COUNT: Final = re.compile("[0-9]{1,15}")
 

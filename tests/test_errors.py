@@ -1,0 +1,220 @@
+"""Every exception: its parents, its attributes, its text."""
+
+import inspect
+import re
+
+import pytest
+
+from sfere_tornado import errors
+from sfere_tornado.errors import (
+    ConfigError,
+    ConnectionClosedError,
+    EffectShapeError,
+    EventError,
+    EventStreamError,
+    EventTooLargeError,
+    ExpansionDepthError,
+    HubError,
+    KeyShapeError,
+    KeyTakenError,
+    MissingDependencyError,
+    NoConnectionError,
+    NoEventLoopError,
+    RegistryError,
+    SfereError,
+    StageResultError,
+    StoreError,
+    StoreFullError,
+    UnknownEffectError,
+    nearest,
+)
+
+KEY = ("default", ("lobby", "ann"))
+
+#: One of each: the exception, its parents, its attributes, its text.
+ONE_OF_EACH = [
+    (
+        ConfigError("must be more", source="a.yaml", line=3, path="store.ttl", suggestion="30s"),
+        (SfereError, ValueError),
+        {"problem": "must be more", "source": "a.yaml", "line": 3, "path": "store.ttl", "suggestion": "30s"},
+        "a.yaml, line 3, at store.ttl: must be more; did you mean '30s'?",
+    ),
+    (
+        ConfigError("cannot be read"),
+        (SfereError, ValueError),
+        {"problem": "cannot be read", "source": None, "line": None, "path": None, "suggestion": None},
+        "configuration: cannot be read",
+    ),
+    (
+        KeyShapeError("a key is a pair", 7),
+        (SfereError, ValueError),
+        {"problem": "a key is a pair", "value": 7},
+        "a key is a pair: 7",
+    ),
+    (
+        EventError("must be ASCII", "id"),
+        (SfereError, ValueError),
+        {"problem": "must be ASCII", "field": "id"},
+        "event field 'id': must be ASCII",
+    ),
+    (
+        EventTooLargeError(9, 8),
+        (EventError, ValueError),
+        {"size": 9, "limit": 8, "field": "data"},
+        "event field 'data': 9 bytes on the wire, the limit is 8; send a reference, or raise the limit",
+    ),
+    (
+        EventStreamError("an unknown field", 12),
+        (SfereError, ValueError),
+        {"problem": "an unknown field", "line": 12},
+        "event stream, line 12: an unknown field",
+    ),
+    (
+        StoreError("too many keys", KEY),
+        (SfereError, RuntimeError),
+        {"problem": "too many keys", "key": KEY},
+        "too many keys (key ('default', ('lobby', 'ann')))",
+    ),
+    (
+        StoreFullError("k", 5),
+        (StoreError,),
+        {"key": "k", "maxsize": 5},
+        "the store is full: 5 connections; raise maxsize, or choose on_full: evict (key 'k')",
+    ),
+    (
+        KeyTakenError("k"),
+        (StoreError,),
+        {"key": "k"},
+        "the key is held by another open connection, and same_key is refuse (key 'k')",
+    ),
+    (
+        ConnectionClosedError("slow"),
+        (SfereError, ConnectionError, OSError),
+        {"reason": "slow"},
+        "the connection is closed (reason: slow)",
+    ),
+    (
+        ConnectionClosedError(),
+        (SfereError, ConnectionError),
+        {"reason": None},
+        "the connection is closed (reason: unknown)",
+    ),
+    (HubError("not started"), (SfereError, RuntimeError), {}, "not started"),
+    (RegistryError("no registry"), (SfereError, TypeError), {}, "no registry"),
+    (
+        UnknownEffectError("sned", "send"),
+        (SfereError, LookupError),
+        {"name": "sned", "suggestion": "send"},
+        "unknown action or effect 'sned'; did you mean 'send'?",
+    ),
+    (
+        UnknownEffectError(7),
+        (SfereError, LookupError),
+        {"name": 7, "suggestion": None},
+        "unknown action or effect 7",
+    ),
+    (
+        EffectShapeError("no effect", "send"),
+        (SfereError, TypeError),
+        {"problem": "no effect", "item": "send"},
+        "no effect: 'send'; an effect is a tuple such as (\"name\", argument)",
+    ),
+    (
+        ExpansionDepthError(100),
+        (SfereError, RecursionError),
+        {"limit": 100},
+        "actions were expanded 100 levels deep without reaching effects; does one expand into itself?",
+    ),
+    (
+        StageResultError("before_effect", "audit", 7),
+        (SfereError, TypeError),
+        {"stage": "before_effect", "interceptor_id": "audit", "value": 7},
+        "stage 'before_effect' of interceptor 'audit' returned int; return the context, or nothing",
+    ),
+    (
+        NoConnectionError("send"),
+        (SfereError, LookupError),
+        {"effect": "send"},
+        (
+            "the effect 'send' needs an open connection, and this dispatch has none; "
+            "put it into broadcast(...) or with_connection(...), or return it from on_open"
+        ),
+    ),
+    (NoEventLoopError("no loop runs"), (SfereError, RuntimeError), {}, "no loop runs"),
+    (
+        MissingDependencyError("hypothesis", "sample()", "pip install hypothesis"),
+        (SfereError, ImportError),
+        {"package": "hypothesis", "purpose": "sample()", "command": "pip install hypothesis"},
+        "sample() needs the package 'hypothesis': pip install hypothesis",
+    ),
+]
+
+
+def classes():
+    return {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, SfereError) and value.__module__ == errors.__name__
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "parents", "attributes", "text"), ONE_OF_EACH, ids=lambda value: type(value).__name__
+)
+def test_each_exception(error, parents, attributes, text):
+    """An exception has the parents a caller expects, keeps its facts as attributes, and its text tells what to do."""
+    assert isinstance(error, parents[0])
+    for parent in parents:
+        with pytest.raises(parent):
+            raise error
+    assert {name: getattr(error, name) for name in attributes} == attributes
+    assert str(error) == text
+
+
+def test_none_is_forgotten():
+    """Every exception of the module is in the test above, except the root."""
+    assert {type(error) for error, *_ in ONE_OF_EACH} == set(classes().values()) - {SfereError}
+
+
+def test_everything_is_exported():
+    """The public names are the exceptions and the search for the nearest word."""
+    assert set(errors.__all__) == {*classes(), "nearest"}
+
+
+def test_the_tree_is_drawn_as_it_is():
+    """The tree in the module's docstring has every exception, under its parent, with its builtin parent."""
+    drawn = {}
+    above = {}
+    for line in errors.__doc__.splitlines():
+        match = re.match(r"^([ │├└─]*)(\w+)(?: \((\w+)\))? ", line.ljust(len(line) + 1))
+        if match and match[2] in classes():
+            depth = len(match[1]) // 4
+            above[depth] = match[2]
+            drawn[match[2]] = (above.get(depth - 1), match[3])
+    assert set(drawn) == set(classes())
+    for name, (parent, builtin) in drawn.items():
+        bases = [base.__name__ for base in classes()[name].__bases__]
+        assert bases == [one for one in (parent, builtin) if one], name
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("brodcast", "broadcast"),
+        ("SEND", "send"),
+        ("sned", "send"),
+        ("xyzzy", None),
+        ("", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_the_nearest_word(word, found):
+    """The nearest right word is found whatever the case, and none is offered for what resembles nothing."""
+    assert nearest(word, ["send", "broadcast", "close_sse"]) == found
+
+
+def test_the_nearest_word_as_it_is_written():
+    """The right word is given in its own case, and the words may come from an iterator."""
+    assert nearest("mib", iter(["KiB", "MiB"])) == "MiB"
+    assert nearest("send", []) is None
