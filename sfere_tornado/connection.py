@@ -1,11 +1,11 @@
 """One open event stream to one client: its state, its outbox, its end.
 
-What is not here: sockets and HTTP (a :class:`Transport` has them), keys and leases (the stores), and who is told of the
-end (whoever built the connection passes ``on_end``).
+What is not here: sockets and HTTP (a :class:`Transport` has them), keys and leases (the stores), when to write (the
+:class:`~sfere_tornado.writer.Writer`), and who is told of the end (whoever built the connection passes ``on_end``).
 
-How it works. A connection is *opening* until it is given its transport; what is delivered before that waits. Bytes go to
-the transport at once while nothing waits; while the transport is busy they wait in the outbox, and leave joined when it
-calls :meth:`Connection.drained`.
+How it works. :attr:`Connection.write` is the transport's direct way as long as nothing waits for the client; the writer's
+loop calls it and nothing else. While the connection is opening, or the transport is busy with what it was given, events
+wait in the outbox; they leave joined when the transport calls :meth:`Connection.drained`.
 
 Laws:
 
@@ -13,43 +13,53 @@ Laws:
   the first to come decides the reason, ``on_end`` is called once, and later comers change nothing.
 - **The end is known at once**, also while last bytes are still on their way: from then on nothing is accepted.
 - **The outbox is bounded.** A client that does not read is cut, and may come back; it never costs more than ``max_outbox``.
-- **Delivering raises nothing and ends nothing** inside a loop over many connections: :meth:`Connection.offer` says False,
-  and :meth:`Connection.settle` draws the consequence after the loop.
+- **Taking raises nothing and ends nothing** inside a loop over many connections: :meth:`Connection.take` says False, and
+  :meth:`Connection.settle` draws the consequence after the loop.
 
 Not thread-safe: a connection is used from the thread of its event loop.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import ConnectionClosedError
 from .event_stream import Event, encode, retry
-from .framing import unframed
+from .writer import AT_ONCE, Delivery, Reason, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Sequence
 
     from .keys import Key
 
-__all__ = ("AWAY_FOR_A_YEAR", "MAX_OUTBOX", "Connection", "Delivery", "Failure", "Reason", "Transport")
+__all__ = ("AWAY", "CATCH_UP", "MAX_OUTBOX", "Connection", "Transport")
 
-Reason: TypeAlias = Literal[
-    "client", "timeout", "slow", "expired", "replaced", "revoked", "shutdown", "server", "error"
-]  # why a connection closed, finer than a store's cause
+log = logging.getLogger("sfere_tornado.connection")
 
 #: Bytes that may wait for one client, 1 MiB: some thousand events, far beyond a short stall, and still small enough
 #: that a thousand stalled clients fit in memory.
 MAX_OUTBOX: Final = 1024 * 1024
 
-#: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never".
-AWAY_FOR_A_YEAR: Final = 365 * 24 * 3600 * 1000
+#: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never". Three
+#: weeks and a half; a longer time does not fit the timers of JavaScript, and a client that uses them comes back at once.
+AWAY: Final = 2**31 - 1
+
+#: Bytes that leave together when a client catches up, 64 KiB: what is handed over can no longer be replaced by newer.
+CATCH_UP: Final = 64 * 1024
+
+#: What ``write`` returns while the connection is opening, waiting or ended: nothing was taken, see ``take``.
+_NOT_NOW: Final = -1
 
 
 class Transport(Protocol):
     """**Protocol:** the bytes' way to one client, as a connection needs it."""
 
-    #: Puts the protocol's frame around the bytes of an event; one function object for all streams framed alike.
+    #: Takes bytes in an HTTP/1.1 chunk and returns how many it took, or raises an OSError; None where there is no such
+    #: way, or another framing. Called only while nothing waits.
+    direct: Callable[[bytes], int] | None
+    #: Puts the protocol's frame around the bytes of events.
     frame: Callable[[bytes], bytes]
     #: What a clean end writes last, such as the last chunk; may be empty.
     last_frame: bytes
@@ -57,12 +67,18 @@ class Transport(Protocol):
     def closed(self) -> bool:
         """Tell whether the way is closed, by whichever side."""
 
+    def ready(self) -> bool:
+        """Tell whether nothing is on its way; otherwise :meth:`Connection.drained` is called once that is so."""
+
+    def blocked(self, error: OSError) -> bool:
+        """Tell whether an error of ``direct`` says "not now", instead of "never again"."""
+
     def write(self, data: bytes) -> bool:
         """Take framed bytes.
 
         Returns:
-            True when all of them are on their way; False when the transport is busy with them, in which case it calls
-            :meth:`Connection.drained` once they are gone, and must be given nothing more until then.
+            True when all of them are gone; False when the transport is busy with them, in which case it calls
+            :meth:`Connection.drained` once they are, and must be given nothing more until then.
 
         Raises:
             ConnectionError: when the way is closed.
@@ -78,45 +94,41 @@ class Transport(Protocol):
         """Return how many bytes the peer's kernel has acknowledged so far, or None where that cannot be known."""
 
 
-class Failure(NamedTuple):
-    """One receiver that an event did not reach: its key (None when it was never stored), the connection, the reason."""
-
-    key: Key | None
-    connection: Connection
-    reason: Reason
-
-
-class Delivery(NamedTuple):
-    """What became of one event: how many connections took it, and which did not."""
-
-    reached: int
-    failures: tuple[Failure, ...] = ()
+def _not_now(framed: bytes) -> int:
+    return _NOT_NOW
 
 
 class Connection:
     """One open event stream.
 
     Args:
-        on_end: called once, with the connection, when the stream has ended for whatever reason.
+        on_end: called once, with the connection, when the stream has ended for whatever reason; an exception in it is
+            logged.
         remote: the client's address, for people to read.
         max_outbox: bytes that may wait for the client before it is cut with reason ``slow``.
+        conflate: whether events of one name replace each other while they wait.
+        writer: writes what is delivered; by default at once.
     """
 
     __slots__ = (
         "__weakref__",
         "_failure",
         "_on_end",
+        "_on_way",
         "_transport",
         "_waiting",
+        "_writer",
         "acknowledged",
+        "conflate",
         "data",
-        "frame",
         "idle_ticks",
         "key",
         "max_outbox",
         "outbox",
         "reason",
         "remote",
+        "stalled_ticks",
+        "write",
     )
 
     def __init__(
@@ -125,30 +137,37 @@ class Connection:
         on_end: Callable[[Connection], object] | None = None,
         remote: str = "",
         max_outbox: int = MAX_OUTBOX,
+        conflate: bool = False,
+        writer: Writer = AT_ONCE,
     ) -> None:
         #: The key under which the connection was first stored, or None.
         self.key: Key | None = None
         #: Why the stream ended; None while it has not.
         self.reason: Reason | None = None
-        #: Bytes accepted that the transport has not yet taken whole.
+        #: Bytes accepted that the socket has not yet taken.
         self.outbox = 0
         #: For the application's own use, such as the user's record; the library never looks at it.
         self.data: Any = None
-        #: The transport's framing; many connections share one function.
-        self.frame: Callable[[bytes], bytes] = unframed
-        #: Heartbeat ticks since something was last offered; kept here for the hub.
+        #: For the writer: takes framed bytes, returns how many.
+        self.write: Callable[[bytes], int] = _not_now
+        #: The hub's ticks since something was last written, and since what waits last got on.
         self.idle_ticks = 0
+        self.stalled_ticks = 0
         #: Bytes acknowledged when the hub last looked.
         self.acknowledged = 0
         self.remote = remote
         self.max_outbox = max_outbox
+        self.conflate = conflate
         self._on_end = on_end
+        self._writer = writer
         self._transport: Transport | None = None
-        self._waiting: list[bytes] | None = []
+        # Events that wait, not framed, by name or by an object of their own; None while nothing has to wait.
+        self._waiting: dict[Hashable, bytes] | None = {}
+        self._on_way = 0
         self._failure: Reason | None = None
 
     def __repr__(self) -> str:
-        state = "opening" if self._transport is None and self.reason is None else self.reason or "open"
+        state = "opening" if self.opening else self.reason or "open"
         return f"<Connection {state} key={self.key} remote={self.remote!r} outbox={self.outbox}>"
 
     @property
@@ -166,102 +185,115 @@ class Connection:
 
         Raises:
             ConnectionClosedError: when the connection has ended meanwhile.
+            RuntimeError: when it has a transport already.
         """
         if self.reason is not None:
             raise ConnectionClosedError(self.reason)
+        if self._transport is not None:
+            raise RuntimeError(f"{self!r} has a transport already")
         self._transport = transport
-        self.frame = transport.frame
-        # What waited has no frame yet: the framing was unknown when it came.
-        self._waiting = [transport.frame(payload) for payload in self._waiting or ()]
-        self.drained()
+        if transport.ready():
+            self.drained()
 
-    def send(self, event: Event) -> None:
+    def send(self, event: Event) -> Delivery:
         """Encode one event and deliver it to this client.
 
         Raises:
             ConnectionClosedError: when the stream has ended, also if it does so now.
             EventTooLargeError: when the event is larger than the standard bound.
         """
-        if self.deliver(encode(event)).failures:
+        if self.reason is not None:
             raise ConnectionClosedError(self.reason)
+        delivery = self.deliver(encode(event))
+        if delivery.failures:
+            raise ConnectionClosedError(self.reason)
+        return delivery
 
-    def deliver(self, payload: bytes) -> Delivery:
-        """Deliver ready bytes of the event stream, not yet framed, and end the stream if it cannot take them."""
-        if self.offer(self.frame(payload)):
-            return Delivery(1)
-        return Delivery(0, (Failure(self.key, self, self.settle()),))
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Deliver ready bytes of the event stream, not framed.
 
-    def offer(self, framed: bytes) -> bool:
-        """Take framed bytes; on the way of every event to every connection, so it raises nothing and ends nothing.
+        Args:
+            payload: one encoded event, or several.
+            name: replaces what still waits under the same name, where the connection conflates.
+        """
+        return self._writer.deliver([self], payload, name)
+
+    def take(self, payloads: Sequence[bytes], names: Sequence[Hashable], framed: bytes, outcome: int | OSError) -> bool:
+        """Take what :attr:`write` did not take whole, for the writer.
+
+        Args:
+            payloads: the events, not framed.
+            names: for each the name under which it may be replaced, or None.
+            framed: all of them, as ``write`` was given them.
+            outcome: what ``write`` returned or raised.
 
         Returns:
             False when they were not taken; :meth:`settle` must be called then, outside of any loop over connections.
         """
+        transport = self._transport
         if self.reason is not None or self._failure is not None:
             return False
-        self.idle_ticks = 0
-        if self._waiting is None:
-            try:
-                if not self._transport.write(framed):  # type: ignore[union-attr]  # nothing waits: it is open
-                    self._waiting = []
-                    self.outbox = len(framed)
-            except ConnectionError:
+        if self._waiting is not None or transport is None:
+            return all(map(self._keep, payloads, names))
+        if isinstance(outcome, OSError):
+            if not transport.blocked(outcome):
                 self._failure = "client"
                 return False
-            return True
-        if self.outbox + len(framed) > self.max_outbox:
-            self._failure = "slow"
-            return False
-        self._waiting.append(framed)
-        self.outbox += len(framed)
-        return True
+            return self._hand_over(transport, framed)
+        if outcome == _NOT_NOW:
+            return self._hand_over(transport, transport.frame(b"".join(payloads)))
+        return self._hand_over(transport, framed[outcome:])
 
     def settle(self) -> Reason:
-        """End the stream after an offer that was not taken; returns the reason for which it ended."""
+        """End the stream after something that was not taken; returns the reason for which it ended."""
         if self.reason is None:
-            self.close(reason=self._failure or "error")
+            self._close(reconnect=True, reason=self._failure or "error")
         return self.reason or "error"
 
     def drained(self) -> None:
-        """Take note that the transport has taken everything; what waited meanwhile leaves joined."""
-        waiting, self._waiting, self.outbox = self._waiting, None, 0
-        if waiting and self.reason is None:
-            idle_ticks = self.idle_ticks
-            if not self.offer(waiting[0] if len(waiting) == 1 else b"".join(waiting)):
+        """Take note that everything handed to the transport is gone; what waited meanwhile leaves, joined."""
+        transport = self._transport
+        if self.reason is not None or transport is None:
+            return
+        self.outbox -= self._on_way
+        self._on_way = self.stalled_ticks = 0
+        while self._waiting:
+            if not self._hand_over(transport, transport.frame(self._next_joined(self._waiting))):
                 self.settle()
-            self.idle_ticks = idle_ticks
+                return
+            if self._on_way:
+                return
+        self._waiting = None
+        self.write = transport.direct or _not_now
 
     def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
-        """End the stream from this side; a second call changes nothing.
+        """End the stream from this side, after what was delivered before; a second call changes nothing.
 
         Args:
             reconnect: True cuts the stream, and every client comes back after its reconnection time. False tells the
-                client to stay away for a year, then ends the response cleanly (WHATWG HTML 9.2.3: a browser returns
-                after any end; only a reconnection time keeps it away).
+                client to stay away, then ends the response cleanly (WHATWG HTML 9.2.3: a browser returns after any
+                end; only a reconnection time keeps it away).
             reason: why, for whoever is told of the end.
         """
-        if self.reason is not None:
-            return
-        transport, waiting = self._transport, self._waiting
-        self.end(reason)
-        if transport is None:
-            return
-        if reconnect:
-            transport.abort()
-        else:
-            farewell = transport.frame(retry(AWAY_FOR_A_YEAR)) + transport.last_frame
-            transport.finish(b"".join([*(waiting or ()), farewell]))
+        if self.reason is None and self._writer.pending:
+            self._writer.flush()
+        self._close(reconnect=reconnect, reason=reason)
 
     def end(self, reason: Reason) -> bool:
         """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""
         if self.reason is not None:
             return False
         self.reason = reason
-        self._waiting = []
-        self.outbox = 0
+        self.write = _not_now
+        self._waiting = {}
+        self.outbox = self._on_way = 0
         callback, self._on_end = self._on_end, None
         if callback is not None:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                # Whoever ends many streams must be able to end the others, and this one's socket.
+                log.exception("on_end callback %r failed for %r", callback, self)
         return True
 
     def read_acknowledged(self) -> bool:
@@ -271,3 +303,63 @@ class Connection:
             return False
         self.acknowledged = seen
         return True
+
+    def _close(self, *, reconnect: bool, reason: Reason) -> None:
+        if self.reason is not None:
+            return
+        transport, waiting = self._transport, self._waiting
+        self.end(reason)
+        if transport is None:
+            return
+        if reconnect:
+            transport.abort()
+        else:
+            last_words = b"".join([*(waiting or {}).values(), retry(AWAY)])
+            transport.finish(transport.frame(last_words) + transport.last_frame)
+
+    def _keep(self, payload: bytes, name: Hashable) -> bool:
+        """Let an event wait."""
+        waiting = self._waiting
+        if waiting is None or self._failure is not None:
+            return False
+        place = name if name is not None and self.conflate else object()
+        # The newest comes after everything that was delivered before it, not to the place of the one that it replaces.
+        size = self.outbox - len(waiting.pop(place, b"")) + len(payload)
+        if size > self.max_outbox:
+            self._failure = "slow"
+            return False
+        waiting[place] = payload
+        self.outbox = size
+        return True
+
+    def _hand_over(self, transport: Transport, framed: bytes) -> bool:
+        """Give bytes to the transport, whose business they are until it has drained; returns False if it is closed."""
+        if self._waiting is None:
+            self._waiting = {}
+            self.write = _not_now
+        try:
+            gone = transport.write(framed)
+        except ConnectionError:
+            self._failure = "client"
+            return False
+        if not gone:
+            self._on_way = len(framed)
+            self.outbox += len(framed)
+        elif not self._waiting:
+            self._waiting = None
+            self.write = transport.direct or _not_now
+        return True
+
+    def _next_joined(self, waiting: dict[Hashable, bytes]) -> bytes:
+        """Take the next events from what waits, up to :data:`CATCH_UP` bytes, but one at least."""
+        payloads: list[bytes] = []
+        size = 0
+        for payload in waiting.values():
+            if payloads and size + len(payload) > CATCH_UP:
+                break
+            payloads.append(payload)
+            size += len(payload)
+        for place in tuple(islice(waiting, len(payloads))):
+            del waiting[place]
+        self.outbox -= size
+        return payloads[0] if len(payloads) == 1 else b"".join(payloads)

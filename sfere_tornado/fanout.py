@@ -1,23 +1,22 @@
 """Many connections behind the interface of one.
 
 An effect that sends does not know whether it has one connection before it or ten thousand: both have ``deliver``,
-``send`` and ``close``. A fan-out encodes an event once and frames it once for each kind of framing.
-
-Law: **a failing receiver never stops the others.** Those that did not take the bytes are gathered in the loop and ended
-after it, so that whatever their end sets off (a farewell to the rest) meets a finished loop.
+``send`` and ``close``. An event is encoded once and framed once, however many receive it; a failing receiver never
+stops the others (see :mod:`.writer`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .connection import Connection, Delivery, Failure
 from .event_stream import Event, encode
+from .writer import AT_ONCE, Delivery, Failure, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
-    from .connection import Reason
+    from .connection import Connection
+    from .writer import Reason
 
 __all__ = ("Fanout",)
 
@@ -26,18 +25,20 @@ class Fanout:
     """A number of connections, reached together.
 
     Args:
-        connections: the receivers; each gets the bytes once, in this order.
+        connections: the receivers; each gets the bytes once, in this order. The sequence must not be changed afterwards.
+        writer: writes what is delivered; by default at once.
     """
 
-    __slots__ = ("connections", "failures")
+    __slots__ = ("connections", "deliveries", "writer")
 
-    def __init__(self, connections: Sequence[Connection]) -> None:
+    def __init__(self, connections: Sequence[Connection], writer: Writer = AT_ONCE) -> None:
         self.connections = connections
-        #: Every receiver that failed in this fan-out so far, by connection: one failing twice counts once.
-        self.failures: dict[Connection, Failure] = {}
+        self.writer = writer
+        #: What was delivered to all of them so far.
+        self.deliveries: list[Delivery] = []
 
     def __repr__(self) -> str:
-        return f"<Fanout of {len(self.connections)}, {len(self.failures)} failed>"
+        return f"<Fanout of {len(self.connections)}, {len(self.failures())} failed>"
 
     def __len__(self) -> int:
         return len(self.connections)
@@ -50,32 +51,30 @@ class Fanout:
         """Whether no receiver is left."""
         return all(connection.closed for connection in self.connections)
 
+    def failures(self) -> tuple[Failure, ...]:
+        """Return every receiver that failed so far, each once, however many deliveries it missed."""
+        found: dict[Connection, Failure] = {}
+        for delivery in self.deliveries:
+            for failure in delivery.failures:
+                found.setdefault(failure.connection, failure)
+        return tuple(found.values())
+
     def send(self, event: Event) -> Delivery:
         """Encode one event and deliver it to all.
 
         Raises:
-            EventTooLargeError: when the event is larger than the standard bound; nobody has got anything then.
+            EventTooLargeError: when the event is larger than the standard bound; nobody gets anything then.
         """
         return self.deliver(encode(event))
 
-    def deliver(self, payload: bytes) -> Delivery:
-        """Deliver ready bytes of the event stream, not yet framed, to all; returns how many took them."""
-        failed: list[Connection] = []
-        frame: Callable[[bytes], bytes] | None = None
-        framed = payload
-        for connection in self.connections:
-            if connection.frame is not frame:
-                frame = connection.frame
-                framed = frame(payload)
-            if not connection.offer(framed):
-                failed.append(connection)
-        return Delivery(len(self.connections) - len(failed), tuple(self._settle(connection) for connection in failed))
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Deliver ready bytes of the event stream, not framed, to all; see :meth:`Connection.deliver`."""
+        delivery = self.writer.deliver(self.connections, payload, name)
+        if not self.deliveries or self.deliveries[-1] is not delivery:
+            self.deliveries.append(delivery)
+        return delivery
 
     def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
-        """End every stream; see :meth:`Connection.close`."""
+        """End every stream, after what was delivered before; see :meth:`Connection.close`."""
         for connection in self.connections:
             connection.close(reconnect=reconnect, reason=reason)
-
-    def _settle(self, connection: Connection) -> Failure:
-        failure = Failure(connection.key, connection, connection.settle())
-        return self.failures.setdefault(connection, failure)

@@ -32,6 +32,7 @@ from .event_stream import comment
 from .registries.connections import connections
 from .registries.sse import sse
 from .stores import CategoryRules, ExpiringStore, MemoryStore
+from .writer import Writer
 
 if TYPE_CHECKING:
     import os
@@ -89,7 +90,11 @@ class Hub:
         self.store.on_removal = self._close_removed
         self.store.on_evict = self._tell_evicted
         self.system: dict[str, Any] = dict(system or {})
-        library = [sse(max_event_size=self.config.stream.max_event_size), connections(self.store, id_fn=id_fn)]
+        self.writer = Writer(slice_size=self.config.stream.fan_out_slice)
+        library = [
+            sse(max_event_size=self.config.stream.max_event_size),
+            connections(self.store, id_fn=id_fn, writer=self.writer),
+        ]
         self.dispatcher = Dispatcher([*library, *registries], interceptors=interceptors, spawn=self._spawn)
         #: Every open stream, stored or not, in the order of opening.
         self.streams: dict[Connection, None] = {}
@@ -97,6 +102,7 @@ class Hub:
         self._chains: dict[tuple[int, ...], tuple[tuple[Mapping[str, Any], ...], Chain]] = {}
         self._timer = timer
         self._tick_seconds = self.config.stream.heartbeat / TICKS_PER_HEARTBEAT
+        self._stalled_ticks = self.config.stream.stall / self._tick_seconds
         self._next_beat = 0.0
         self._heartbeat = comment()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -198,10 +204,7 @@ class Hub:
             except Exception as error:
                 told.set_exception(error)
                 return
-            if dispatched.done:
-                told.set_result(dispatched)
-            else:
-                self._spawn(tell_later(dispatched, told))
+            self._spawn(tell_later(dispatched, told))
 
         loop.call_soon_threadsafe(dispatch)
         return told
@@ -240,6 +243,7 @@ class Hub:
         self._loop = loop
         self._thread = threading.get_ident()
         self._stopping = False
+        self.writer.meet(loop.call_soon)
         self._next_beat = self._timer() + self._tick_seconds
         self._set_alarm()
 
@@ -258,6 +262,7 @@ class Hub:
             connection.close(reason="shutdown")
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.writer.meet(None)
         self._loop = None
         self._thread = 0
 
@@ -322,15 +327,24 @@ class Hub:
                 log.exception("on_evict callback %r failed for key %s, cause %s", callback, key, cause)
 
     def _beat(self) -> None:
-        failed: list[Connection] = []
+        """Look after every stream: signs of life, heartbeats, stalls."""
+        idle: list[Connection] = []
+        stalled: list[Connection] = []
         for connection in list(self.streams):
             if connection.read_acknowledged():
                 self.store.renew(connection)
+                connection.stalled_ticks = 0
+            elif connection.outbox:
+                connection.stalled_ticks += 1
+                if connection.stalled_ticks > self._stalled_ticks:
+                    stalled.append(connection)
             connection.idle_ticks += 1
-            if connection.idle_ticks >= TICKS_PER_HEARTBEAT and not connection.offer(connection.frame(self._heartbeat)):
-                failed.append(connection)
-        for connection in failed:
-            connection.settle()
+            if connection.idle_ticks >= TICKS_PER_HEARTBEAT and not connection.outbox:
+                idle.append(connection)
+        if idle:
+            self.writer.deliver(idle, self._heartbeat)
+        for connection in stalled:
+            connection.close(reason="slow")
 
     def _set_alarm(self) -> None:
         """Set the timer for what is due next; called again whenever that may have come nearer."""

@@ -57,11 +57,18 @@ UNREAD: Final = Size(64, 16 * MIB)
 #: Bytes that the kernel holds unsent: below, it sends in crumbs; above, it hoards.
 UNSENT: Final = Size(KIB, 16 * MIB)
 
+#: Waiting for a client to read on: below, a train's tunnel cuts it; above, it may as well be gone.
+STALL: Final = Duration(1.0, HOUR)
+
+#: Streams written to in one go: below, the loop's own work is more than the writing; above, everybody else waits.
+SLICE: Final = Count(10, 100_000)
+
 TYPE: Final = Choice(("memory", "expiring"))
 EXPIRY: Final = Choice(("sliding", "fixed"))
 RENEWED_BY: Final = Choices(Choice(("request", "ack")))
 SAME_KEY: Final = Choice(("join", "replace", "refuse"))
 ON_FULL: Final = Choice(("refuse", "evict"))
+ON_SLOW: Final = Choice(("disconnect", "conflate"))
 
 #: See :attr:`StreamConfig.max_event_size`.
 DEFAULT_EVENT_SIZE: Final = 256 * KIB
@@ -144,6 +151,13 @@ class StreamConfig:
 
     #: Bytes that may wait for one client before it is cut, 1 MiB: some thousand events, far beyond a short stall.
     max_outbox: int = setting(MIB, OUTBOX)
+    #: What becomes of the events that wait for a slow client: ``disconnect`` keeps them all, and cuts it at ``max_outbox``;
+    #: ``conflate`` keeps of those sent with one ``conflate`` name only the newest, and cuts it for the others.
+    on_slow: Literal["disconnect", "conflate"] = setting("disconnect", ON_SLOW)
+    #: Seconds that a client may take nothing of what waits for it before it is cut, 30: a tunnel, not a journey.
+    stall: float = setting(30.0, STALL)
+    #: Streams that a broadcast writes to before the loop turns, 200: about a millisecond.
+    fan_out_slice: int = setting(200, SLICE)
     #: Bytes of one event on the wire, 256 KiB: a large page fragment fits.
     max_event_size: int = setting(DEFAULT_EVENT_SIZE, EVENT_SIZE)
     #: Bytes that a client may send on its open stream before it is cut, 16 KiB: nobody has reason to send any.

@@ -35,7 +35,8 @@ _tasks: set[asyncio.Task[None]] = set()
 class Dispatched:
     """What became of a dispatch; await it to wait for the end, from as many places as you like.
 
-    It is finished already when nothing in the dispatch was asynchronous, and awaiting it needs no event loop then.
+    It is finished already when nothing in the dispatch was asynchronous. Awaiting it waits for results too that go on by
+    themselves, which have a method ``settled`` for that.
     Cancelling one who waits does not cancel the dispatch.
 
     Args:
@@ -65,7 +66,15 @@ class Dispatched:
     def __await__(self) -> Generator[Any, None, Dispatched]:
         if self.task is not None:
             yield from asyncio.shield(self.task).__await__()
+        for result in self.results:
+            # A result may go on by itself after its effect has run, such as bytes on their way.
+            if hasattr(type(result.value), "settled"):
+                yield from result.value.settled().__await__()
         return self
+
+    async def settled(self) -> None:
+        """Wait for the end, as awaiting it does; for a dispatch that is the result of an effect."""
+        await self
 
 
 def is_awaitable(value: object) -> bool:

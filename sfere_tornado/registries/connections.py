@@ -17,39 +17,82 @@ Law: **what the server does on its own renews nothing.** ``broadcast`` and ``wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..connection import Connection, Delivery
+from ..connection import Connection
 from ..dispatch import Registry
 from ..errors import EffectShapeError, KeyShapeError
 from ..fanout import Fanout
 from ..keys import DEFAULT_SCOPE, Key, Pattern, as_key, as_pattern
+from ..writer import AT_ONCE, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..connection import Failure
     from ..dispatch import Context, Dispatched, DispatchError, Result
     from ..stores import Store
+    from ..writer import Failure, Writer
 
 __all__ = ("BroadcastResult", "broadcast", "connections", "default_scope", "with_connection")
 
 
-class BroadcastResult(NamedTuple):
-    """What became of a broadcast."""
+class BroadcastResult:
+    """What became of a broadcast; complete once the dispatch that it was part of has been awaited.
 
-    #: Connections that the pattern matched, without the excluded ones.
-    matched: int
-    #: Receivers that did not take everything, each once, with key and reason.
-    failures: tuple[Failure, ...]
-    #: Results and errors of the nested effects.
-    results: list[Result]
-    errors: list[DispatchError]
+    Args:
+        matched: connections that the pattern matched, without the excluded ones.
+        nested: the dispatches of the nested effects.
+        fanout: what they delivered to, when it was all of the connections together.
+    """
+
+    __slots__ = ("_fanout", "_nested", "matched")
+
+    def __init__(self, matched: int, nested: Sequence[Dispatched], fanout: Fanout | None = None) -> None:
+        self.matched = matched
+        self._nested = nested
+        self._fanout = fanout
+
+    def __repr__(self) -> str:
+        return f"<BroadcastResult: {self.reached} of {self.matched} reached, {self.waited} waited, {len(self.errors)} errors>"
+
+    @property
+    def results(self) -> list[Result]:
+        """Results of the nested effects."""
+        return [result for nested in self._nested for result in nested.results]
+
+    @property
+    def errors(self) -> list[DispatchError]:
+        """Errors of the nested effects."""
+        return [error for nested in self._nested for error in nested.errors]
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Receivers that did not take everything, each once, with key and reason."""
+        if self._fanout is not None:
+            return self._fanout.failures()
+        failures = (failure for delivery in self._deliveries() for failure in delivery.failures)
+        return tuple({failure.connection: failure for failure in failures}.values())
 
     @property
     def reached(self) -> int:
-        """Connections that took everything that was sent."""
+        """Connections that took everything; those not yet written to are counted as if they will."""
         return self.matched - len(self.failures)
+
+    @property
+    def waited(self) -> int:
+        """Connections whose socket did not take everything at once, so that some of it waits for them."""
+        waited = [delivery.waited for delivery in self._deliveries()]
+        return max(waited, default=0) if self._fanout is not None else sum(map(bool, waited))
+
+    async def settled(self) -> None:
+        """Wait until everything has been written, or waits for its receiver."""
+        for delivery in self._deliveries():
+            await delivery.settled()
+
+    def _deliveries(self) -> list[Delivery]:
+        if self._fanout is not None:
+            return self._fanout.deliveries
+        return [result.value for result in self.results if isinstance(result.value, Delivery)]
 
 
 def broadcast(pattern: Any, *effects: tuple[Any, ...], exclude: Any = (), each: bool = False) -> tuple[Any, ...]:
@@ -93,13 +136,16 @@ def default_scope(ctx: Context) -> str:
     return DEFAULT_SCOPE
 
 
-def connections(store: Store[Connection], *, id_fn: Callable[[Context], Any] | None = None) -> Registry:
+def connections(
+    store: Store[Connection], *, id_fn: Callable[[Context], Any] | None = None, writer: Writer = AT_ONCE
+) -> Registry:
     """Return the registry of the sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
 
     Args:
         store: where the connections are.
         id_fn: gives the scope of a dispatch from its context, such as the tenant of ``ctx.system["request"]``; never from
             what a client may choose. None is an error, not a scope for everybody. By default all are in ``"default"``.
+        writer: writes what is broadcast; by default at once.
     """
     scope_of = id_fn or default_scope
     registry = Registry("connections")
@@ -118,7 +164,9 @@ def connections(store: Store[Connection], *, id_fn: Callable[[Context], Any] | N
         ctx.dispatch_data["stored_key"] = key
         own = ctx.system.get("sse")
         if own is None:
-            _use_open(ctx, store.get(key))
+            found = store.get(key)
+            if found:
+                ctx.system["sse"] = _as_one(found, writer)
         elif isinstance(own, Connection):
             _store(store, key, own)
 
@@ -141,7 +189,7 @@ def connections(store: Store[Connection], *, id_fn: Callable[[Context], Any] | N
         found = store.connections(options["pattern"], exclude=options.get("exclude", ()))
         if options.get("each"):
             return _to_each(ctx, found, effects)
-        return _to_all(ctx, found, effects)
+        return _to_all(ctx, Fanout(found, writer), effects)
 
     @registry.effect("with_connection")
     def with_connection_effect(ctx: Context, key: Any, *effects: tuple[Any, ...]) -> Dispatched | None:
@@ -154,7 +202,7 @@ def connections(store: Store[Connection], *, id_fn: Callable[[Context], Any] | N
         found = store.peek(key)
         if not found or not effects:
             return None
-        return ctx.dispatch(effects, system={"sse": _as_one(found)})
+        return ctx.dispatch(effects, system={"sse": _as_one(found, writer)})
 
     return registry
 
@@ -174,50 +222,28 @@ def _store(store: Store[Connection], key: Key, connection: Connection) -> None:
         connection.key = key
 
 
-def _use_open(ctx: Context, found: Sequence[Any]) -> None:
-    if found:
-        ctx.system["sse"] = _as_one(found)
+def _as_one(found: Sequence[Connection], writer: Writer) -> Connection | Fanout:
+    return found[0] if len(found) == 1 else Fanout(found, writer)
 
 
-def _as_one(found: Sequence[Connection]) -> Connection | Fanout:
-    return found[0] if len(found) == 1 else Fanout(found)
-
-
-def _to_all(
-    ctx: Context, found: Sequence[Connection], effects: tuple[Any, ...]
-) -> BroadcastResult | Awaitable[BroadcastResult]:
-    fanout = Fanout(found)
+def _to_all(ctx: Context, fanout: Fanout, effects: tuple[Any, ...]) -> BroadcastResult | Awaitable[BroadcastResult]:
     nested = ctx.dispatch(effects, system={"sse": fanout})
-
-    def told() -> BroadcastResult:
-        return BroadcastResult(len(fanout), tuple(fanout.failures.values()), nested.results, nested.errors)
-
-    async def later() -> BroadcastResult:
-        await nested
-        return told()
-
-    return told() if nested.done else later()
+    told = BroadcastResult(len(fanout), (nested,), fanout)
+    return told if nested.done else _later(told, (nested,))
 
 
 def _to_each(
     ctx: Context, found: Sequence[Connection], effects: tuple[Any, ...]
 ) -> BroadcastResult | Awaitable[BroadcastResult]:
     nested = [ctx.dispatch(effects, system={"sse": connection}) for connection in found]
+    told = BroadcastResult(len(found), nested)
+    return told if all(one.done for one in nested) else _later(told, nested)
 
-    def told() -> BroadcastResult:
-        results = [result for one in nested for result in one.results]
-        deliveries = [result.value for result in results if isinstance(result.value, Delivery)]
-        # One receiver may fail in several of its effects; it counts once, as in a fan-out.
-        failures = {failure.connection: failure for delivery in deliveries for failure in delivery.failures}
-        errors = [error for one in nested for error in one.errors]
-        return BroadcastResult(len(found), tuple(failures.values()), results, errors)
 
-    async def later() -> BroadcastResult:
-        for one in nested:
-            await one
-        return told()
-
-    return told() if all(one.done for one in nested) else later()
+async def _later(told: BroadcastResult, nested: Sequence[Dispatched]) -> BroadcastResult:
+    for one in nested:
+        await one
+    return told
 
 
 def _excluded(exclude: Any) -> Pattern | frozenset[Key]:

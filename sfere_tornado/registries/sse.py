@@ -17,14 +17,24 @@ from ..errors import NoConnectionError
 from ..event_stream import MAX_EVENT_SIZE, Event, data_text, encode
 
 if TYPE_CHECKING:
-    from ..connection import Connection, Delivery
+    from collections.abc import Hashable
+
+    from ..connection import Connection
     from ..dispatch import Context
     from ..fanout import Fanout
+    from ..writer import Delivery
 
 __all__ = ("close_sse", "receiver", "send", "sse", "sse_closed")
 
 
-def send(data: Any, *, event: str | None = None, id: str | None = None, retry: int | None = None) -> tuple[Any, ...]:  # noqa: A002  # the field's name in the standard
+def send(
+    data: Any,
+    *,
+    event: str | None = None,
+    id: str | None = None,  # noqa: A002  # the field's name in the standard
+    retry: int | None = None,
+    conflate: Hashable = None,
+) -> tuple[Any, ...]:
     """Return the effect that sends one event to the connections of the dispatch.
 
     Args:
@@ -32,16 +42,18 @@ def send(data: Any, *, event: str | None = None, id: str | None = None, retry: i
         event: the event's type; a browser calls it ``message`` when it is missing.
         id: what the client sends back as ``Last-Event-ID``; ASCII, at most 256 bytes.
         retry: the client's new reconnection time in milliseconds.
+        conflate: a name for state that only matters in its newest form, such as ``"price"``: while a slow client's events
+            wait, a newer one replaces an older one of the same name, where the setting ``on_slow`` is ``conflate``.
 
     Returns:
         ``("send", data)`` or ``("send", data, {"event": ...})``. The effect's result is a
-        :class:`~sfere_tornado.connection.Delivery`; a closed connection is told there and raises nothing.
+        :class:`~sfere_tornado.writer.Delivery`; a closed connection is told there and raises nothing.
 
     Raises:
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
     """
     Event("", event, id, retry)
-    fields = {"event": event, "id": id, "retry": retry}
+    fields = {"event": event, "id": id, "retry": retry, "conflate": conflate}
     options = {name: value for name, value in fields.items() if value is not None}
     return ("send", data, options) if options else ("send", data)
 
@@ -86,10 +98,14 @@ def sse(*, max_event_size: int = MAX_EVENT_SIZE) -> Registry:
 
         Args:
             data: a string, or anything that JSON can say.
-            options: any of ``event``, ``id``, ``retry``.
+            options: any of ``event``, ``id``, ``retry``, ``conflate``.
         """
         to = receiver(ctx, "send")
-        return to.deliver(encode(Event(data_text(data), **(options or {})), max_event_size))
+        if options is None:
+            return to.deliver(encode(Event(data_text(data)), max_event_size))
+        fields = dict(options)
+        name = fields.pop("conflate", None)
+        return to.deliver(encode(Event(data_text(data), **fields), max_event_size), name)
 
     @registry.effect("close_sse", system_keys=["sse"])
     def close_effect(ctx: Context, options: dict[str, Any] | None = None) -> None:

@@ -39,6 +39,8 @@ class RecordingTransport:
     def __init__(
         self, connection: Connection, *, frame: Callable[[bytes], bytes] = unframed, last_frame: bytes = b""
     ) -> None:
+        #: None, so that everything comes to :meth:`write`.
+        self.direct: Callable[[bytes], int] | None = None
         self.frame = frame
         self.last_frame = last_frame
         self.connection = connection
@@ -92,6 +94,14 @@ class RecordingTransport:
     def closed(self) -> bool:
         """Tell whether the way is closed, by whichever side."""
         return self._left or self.ending is not None
+
+    def ready(self) -> bool:
+        """Tell whether nothing is on its way."""
+        return not self._busy
+
+    def blocked(self, error: OSError) -> bool:
+        """Tell whether an error means "not now"; nothing here raises such a one."""
+        return isinstance(error, BlockingIOError)
 
     def write(self, data: bytes) -> bool:
         """Record bytes; returns whether they have been taken whole, which a stalled client does not.

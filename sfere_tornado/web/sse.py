@@ -115,8 +115,13 @@ class SSEMixin(InterceptorMixin):
         hub = self.hub
         hub.start()
         self._socket_closed = asyncio.get_running_loop().create_future()
+        settings = hub.config.stream
         connection = Connection(
-            on_end=self._ended, remote=self.request.remote_ip or "", max_outbox=hub.config.stream.max_outbox
+            on_end=self._ended,
+            remote=self.request.remote_ip or "",
+            max_outbox=settings.max_outbox,
+            conflate=settings.on_slow == "conflate",
+            writer=hub.writer,
         )
         self._connection = connection
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from ssl import SSLWantReadError, SSLWantWriteError
 from struct import unpack_from
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ class StreamTransport:
         "_settings",
         "_stream",
         "_unread",
+        "direct",
         "frame",
         "last_frame",
     )
@@ -72,6 +74,9 @@ class StreamTransport:
         on_closed: Callable[[], object],
         call_later: Callable[[float, Callable[[], object]], TimerHandle],
     ) -> None:
+        # The socket's own send, as long as nothing waits in Tornado's buffer; on a closed socket it raises, it never
+        # meets a descriptor that somebody else has got since.
+        self.direct: Callable[[bytes], int] | None = stream.socket.send if http_1_1 else None
         self.frame: Callable[[bytes], bytes] = chunked if http_1_1 else unframed
         self.last_frame = LAST_CHUNK if http_1_1 else b""
         self._connection = connection
@@ -90,6 +95,17 @@ class StreamTransport:
     def closed(self) -> bool:
         """Tell whether the stream is closed, by whichever side."""
         return self._stream.closed()
+
+    def ready(self) -> bool:
+        """Tell whether Tornado's buffer is empty; otherwise the connection is told once it is."""
+        if not self._stream.writing():
+            return True
+        self._stream.write(b"").add_done_callback(self._written)
+        return False
+
+    def blocked(self, error: OSError) -> bool:
+        """Tell whether the socket could not take anything now; over TLS the same bytes must then be tried again first."""
+        return isinstance(error, (BlockingIOError, InterruptedError, SSLWantWriteError, SSLWantReadError))
 
     def write(self, data: bytes) -> bool:
         """Write framed bytes; see :meth:`sfere_tornado.connection.Transport.write`."""

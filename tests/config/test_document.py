@@ -30,6 +30,9 @@ store:
     "game of chess": {ttl: 2h}
 stream:
   max_outbox: 2MiB
+  on_slow: conflate
+  stall: 45s
+  fan_out_slice: 100
   max_event_size: 64KB
   max_unread: 1024
   heartbeat: 10s
@@ -71,6 +74,9 @@ def test_a_full_document():
         ),
         stream=StreamConfig(
             max_outbox=2 * 1024 * 1024,
+            on_slow="conflate",
+            stall=45.0,
+            fan_out_slice=100,
             max_event_size=64_000,
             max_unread=1024,
             heartbeat=10.0,

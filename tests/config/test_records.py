@@ -13,6 +13,8 @@ BOUNDS = {
     (StoreConfig, "maxsize"): (1, 10_000_000, 0, 10_000_001),
     (StreamConfig, "max_event_size"): (1024, 1048576, 1023, 67108865),
     (StreamConfig, "max_unread"): (64, 16777216, 63, 16777217),
+    (StreamConfig, "stall"): (1.0, 3600.0, 0.9, 3601.0),
+    (StreamConfig, "fan_out_slice"): (10, 100_000, 9, 100_001),
     (StreamConfig, "heartbeat"): (1.0, 3600.0, 0.9, 3601.0),
     (StreamConfig, "retry"): (0.1, 86400.0, 0.09, 86401.0),
     (StreamConfig, "linger"): (0.0, 60.0, -0.1, 60.1),
@@ -43,6 +45,9 @@ def test_defaults_of_streams():
     """The defaults of event streams are those that the documentation tells."""
     assert dataclasses.asdict(StreamConfig()) == {
         "max_outbox": 1024 * 1024,
+        "on_slow": "disconnect",
+        "stall": 30.0,
+        "fan_out_slice": 200,
         "max_event_size": 256 * 1024,
         "max_unread": 16 * 1024,
         "heartbeat": 15.0,

@@ -7,6 +7,8 @@ import signal
 import pytest
 from support.demo import Demo
 
+from sfere_tornado.connection import AWAY
+
 
 @pytest.mark.gen_test(timeout=30)
 async def test_two_chat_and_one_leaves():
@@ -53,7 +55,7 @@ async def test_leaving_by_the_button():
         brian, phil = await demo.enter("brian"), await demo.enter("phil")
         assert (await demo.request("/leave", {"name": "brian"}))[0] == 204
         assert await brian.ended() is True
-        assert brian.parser.retry == 365 * 24 * 3600 * 1000
+        assert brian.parser.retry == AWAY
         assert await phil.json("left") == {"name": "brian", "cause": "explicit"}
 
 

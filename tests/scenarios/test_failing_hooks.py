@@ -33,7 +33,7 @@ class Lobby:
             return fail
 
         registry = Registry("lobby")
-        registry.effect("effect")(lambda ctx: fail_at("effect")(ctx))
+        registry.effect("effect")(fail_at("effect"))
         registry.placeholder("placeholder")(lambda data: fail_at("placeholder")(data) or "text")
 
         @registry.action("action")
