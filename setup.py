@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 TESTING = [
     "coverage>=7.6,<8",
+    "docutils>=0.21",
     "hypothesis>=6.120,<7",
     "playwright>=1.50,<2",  # drives the system's Chromium; its own browser builds are not used
     "pytest>=8,<10",  # pytest-tornado 0.8.1 does not work with 10

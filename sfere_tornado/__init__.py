@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import HubConfig as HubConfig
+    from .config import LimitsConfig as LimitsConfig
     from .config import StoreConfig as StoreConfig
     from .config import StreamConfig as StreamConfig
     from .connection import Connection as Connection
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .registries.sse import sse_closed as sse_closed
     from .stores import ExpiringStore as ExpiringStore
     from .stores import MemoryStore as MemoryStore
+    from .web.beat import BeatHandler as BeatHandler
     from .web.interceptors import InterceptorMixin as InterceptorMixin
     from .web.sse import SSEHandler as SSEHandler
     from .web.sse import SSEMixin as SSEMixin
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _ROOMS = {
-    "config": ("HubConfig", "StoreConfig", "StreamConfig"),
+    "config": ("HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig"),
     "connection": ("Connection",),
     "dispatch": ("Context", "Dispatcher", "Registry", "fail_fast"),
     "errors": ("SfereError",),
@@ -50,6 +52,7 @@ _ROOMS = {
     "registries.connections": ("broadcast", "with_connection"),
     "registries.sse": ("close_sse", "send", "sse_closed"),
     "stores": ("ExpiringStore", "MemoryStore"),
+    "web.beat": ("BeatHandler",),
     "web.interceptors": ("InterceptorMixin",),
     "web.sse": ("SSEHandler", "SSEMixin"),
 }

@@ -1,6 +1,6 @@
 """One open event stream to one client: its state, its outbox, its end.
 
-What is not here: sockets and HTTP (a :class:`Transport` has them), keys and leases (the stores), when to write (the
+What is not here: sockets and HTTP (a :class:`~sfere_tornado.transport.Transport` has them), keys and leases (the stores), when to write (the
 :class:`~sfere_tornado.writer.Writer`), and who is told of the end (whoever built the connection passes ``on_end``).
 
 How it works. :attr:`Connection.write` is the transport's direct way as long as nothing waits for the client; the writer's
@@ -23,18 +23,20 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import ConnectionClosedError
 from .event_stream import Event, encode, retry
 from .writer import AT_ONCE, Delivery, Reason, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Coroutine, Hashable, Sequence
 
     from .keys import Key
+    from .transport import KernelView, Transport
 
-__all__ = ("AWAY", "CATCH_UP", "MAX_OUTBOX", "Connection", "Transport")
+__all__ = ("AWAY", "CATCH_UP", "MAX_OUTBOX", "Connection", "Health")
 
 log = logging.getLogger("sfere_tornado.connection")
 
@@ -53,45 +55,14 @@ CATCH_UP: Final = 64 * 1024
 _NOT_NOW: Final = -1
 
 
-class Transport(Protocol):
-    """**Protocol:** the bytes' way to one client, as a connection needs it."""
+class Health(NamedTuple):
+    """How a stream is doing."""
 
-    #: Takes bytes in an HTTP/1.1 chunk and returns how many it took, or raises an OSError; None where there is no such
-    #: way, or another framing. Called only while nothing waits.
-    direct: Callable[[bytes], int] | None
-    #: Puts the protocol's frame around the bytes of events.
-    frame: Callable[[bytes], bytes]
-    #: What a clean end writes last, such as the last chunk; may be empty.
-    last_frame: bytes
-
-    def closed(self) -> bool:
-        """Tell whether the way is closed, by whichever side."""
-
-    def ready(self) -> bool:
-        """Tell whether nothing is on its way; otherwise :meth:`Connection.drained` is called once that is so."""
-
-    def blocked(self, error: OSError) -> bool:
-        """Tell whether an error of ``direct`` says "not now", instead of "never again"."""
-
-    def write(self, data: bytes) -> bool:
-        """Take framed bytes.
-
-        Returns:
-            True when all of them are gone; False when the transport is busy with them, in which case it calls
-            :meth:`Connection.drained` once they are, and must be given nothing more until then.
-
-        Raises:
-            ConnectionError: when the way is closed.
-        """
-
-    def finish(self, data: bytes) -> None:
-        """Write last bytes after all that was taken, then close; never raises."""
-
-    def abort(self) -> None:
-        """Close now, without a last frame, so that the client comes back; never raises."""
-
-    def acknowledged(self) -> int | None:
-        """Return how many bytes the peer's kernel has acknowledged so far, or None where that cannot be known."""
+    #: Bytes that wait for the client, and for how many of the hub's ticks nothing of them has gone.
+    outbox: int
+    stalled_ticks: int
+    #: What the kernel knows; None on platforms that do not tell, and once the stream has ended.
+    kernel: KernelView | None
 
 
 def _not_now(framed: bytes) -> int:
@@ -121,12 +92,15 @@ class Connection:
         "acknowledged",
         "conflate",
         "data",
+        "ends_at",
+        "expires_at",
         "idle_ticks",
         "key",
         "max_outbox",
         "outbox",
         "reason",
         "remote",
+        "revalidate",
         "stalled_ticks",
         "write",
     )
@@ -155,6 +129,13 @@ class Connection:
         self.stalled_ticks = 0
         #: Bytes acknowledged when the hub last looked.
         self.acknowledged = 0
+        #: When its lifetime ends, on the hub's clock: it is cut then, and the client comes back.
+        self.ends_at = inf
+        #: When the client's rights end, on the hub's clock: it is told to stay away then. For the application to set, as
+        #: ``connection.expires_at = hub.time() + seconds``.
+        self.expires_at = inf
+        #: Asked at each heartbeat interval whether the client may stay; None asks nobody.
+        self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
         self.remote = remote
         self.max_outbox = max_outbox
         self.conflate = conflate
@@ -295,6 +276,11 @@ class Connection:
                 # Whoever ends many streams must be able to end the others, and this one's socket.
                 log.exception("on_end callback %r failed for %r", callback, self)
         return True
+
+    def health(self) -> Health:
+        """Return how the stream is doing; asks the kernel, which costs a microsecond."""
+        transport = self._transport if self.reason is None else None
+        return Health(self.outbox, self.stalled_ticks, None if transport is None else transport.kernel())
 
     def read_acknowledged(self) -> bool:
         """Look whether the peer's kernel has acknowledged anything since the last look: a sign of life."""

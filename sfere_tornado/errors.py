@@ -13,7 +13,10 @@ wrong. Facts are kept as attributes; the text is made from them.
     ├── EventStreamError (ValueError)           received bytes that a strict reader refuses
     ├── StoreError (RuntimeError)
     │   ├── StoreFullError                      a newcomer refused at ``maxsize``
+    │   │   └── PresenceFullError               ... because too many are present
+    │   ├── LimitReachedError                   a newcomer refused by one of the limits
     │   └── KeyTakenError                       a newcomer refused by ``same_key: refuse``
+    ├── MetaError (ValueError)                  what is to be known of a member cannot be kept
     ├── ConnectionClosedError (ConnectionError) something was to be sent on a closed stream
     ├── HubError (RuntimeError)                 a hub used in a state in which it cannot do that
     ├── RegistryError (TypeError)               a registry, handler or interceptor of the wrong shape
@@ -45,9 +48,12 @@ __all__ = (
     "HubError",
     "KeyShapeError",
     "KeyTakenError",
+    "LimitReachedError",
+    "MetaError",
     "MissingDependencyError",
     "NoConnectionError",
     "NoEventLoopError",
+    "PresenceFullError",
     "RegistryError",
     "SfereError",
     "StageResultError",
@@ -180,11 +186,46 @@ class StoreFullError(StoreError):
         self.maxsize = maxsize
 
 
+class PresenceFullError(StoreFullError):
+    """A newcomer was refused because as many are present as may be; ``what`` says of which kind."""
+
+    def __init__(self, key: object, maxsize: int, what: str) -> None:
+        super().__init__(key, maxsize)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"presence is full: {self.maxsize} {self.what} (key {self.key!r})"
+
+
+class LimitReachedError(StoreError):
+    """A newcomer was refused by a limit; ``name`` is the setting, ``limit`` its number, ``key`` whose number is reached."""
+
+    def __init__(self, name: str, limit: int, whose: object) -> None:
+        super().__init__(f"{limit} streams are open, which is limits.{name}; raise it, or close some", whose)
+        self.name = name
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.problem} (for {self.key!r})"
+
+
 class KeyTakenError(StoreError):
     """A newcomer was refused because its key is held by another connection (``same_key: refuse``)."""
 
     def __init__(self, key: object) -> None:
         super().__init__("the key is held by another open connection, and same_key is refuse", key)
+
+
+class MetaError(SfereError, ValueError):
+    """What is to be known of a member cannot be kept and sent to the others; ``field`` names the part at fault."""
+
+    def __init__(self, problem: str, field: str) -> None:
+        super().__init__(problem, field)
+        self.problem = problem
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"presence, {self.field!r}: {self.problem}"
 
 
 class ConnectionClosedError(SfereError, ConnectionError):

@@ -17,7 +17,7 @@ PACKAGE = Path(sfere_tornado.__file__).parent
 FLOORS = [
     {"errors"},
     {"keys", "event_stream", "framing", "dispatch", "config"},
-    {"connection", "fanout", "stores"},
+    {"admission", "connection", "fanout", "history", "presence", "stores", "transport", "writer"},
     {"registries"},
     {"hub"},
     {"web"},
@@ -25,8 +25,16 @@ FLOORS = [
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-#: Same-floor imports that are meant: many connections are made of single ones.
-BESIDE = {("fanout", "connection")}
+#: Imports across a floor that are meant: many connections are made of single ones, both give to the writer, a connection
+#: has a transport, a limit counts what is stored; and whoever has a hub looks there for a way to serve.
+BESIDE = {
+    ("fanout", "connection"),
+    ("fanout", "writer"),
+    ("connection", "writer"),
+    ("connection", "transport"),
+    ("admission", "stores"),
+    ("hub", "web"),
+}
 
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages([str(PACKAGE)], "sfere_tornado.") if not info.name.endswith("__main__")

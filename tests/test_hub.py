@@ -12,8 +12,8 @@ from tornado.web import Application
 from sfere_tornado import ANY, Hub, HubConfig, Key, MemoryStore, Registry, StoreConfig, StreamConfig, broadcast, send
 from sfere_tornado.config import CategoryConfig
 from sfere_tornado.errors import ConfigError, HubError, RegistryError
-from sfere_tornado.hub import MAX_CHAINS, make_store
-from sfere_tornado.stores import CategoryRules, ExpiringStore
+from sfere_tornado.hub import MAX_CHAINS
+from sfere_tornado.stores import CategoryRules, ExpiringStore, from_config
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
 
@@ -29,7 +29,7 @@ def enter(hub, name, category="lobby"):
     connection, transport = recording_connection(on_end=lambda ended: depart(hub, ended))
     connection.key = key(name, category)
     hub.store.put(connection.key, connection)
-    hub.streams[connection] = None
+    hub.watch.add(connection)
     return connection, transport
 
 
@@ -93,12 +93,12 @@ def test_per_category_leases_come_from_the_configuration():
 
 
 @pytest.mark.parametrize("kind", ["memory", "expiring"])
-def test_make_store_passes_every_setting_on(kind):
+def test_from_config_passes_every_setting_on(kind):
     """Each setting of the configuration reaches the store."""
     settings = StoreConfig(
         type=kind, same_key="replace", maxsize=2, on_full="evict", categories={"lobby": CategoryConfig(same_key="join")}
     )
-    store = make_store(settings)
+    store = from_config(settings)
     for name in ("a", "b", "c"):
         store.put(key(name), object())
     assert [k.id for k in store.keys()] == ["b", "c"]
@@ -359,7 +359,7 @@ async def test_a_failing_tick_is_logged_and_the_next_one_comes(caplog):
     class Failing(Hub):
         def tick(self):
             ticks.append(1)
-            self._next_beat = self._timer() + 0.01
+            self._next_look = self.time() + 0.01
             raise ZeroDivisionError
 
     hub = Failing(HubConfig(stream=StreamConfig(heartbeat=1.0)))

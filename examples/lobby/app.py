@@ -8,12 +8,9 @@ Anybody may take any name here. An application with users takes the name from it
 
 import argparse
 import asyncio
-import signal
 from contextlib import suppress
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, InterceptorMixin, SSEHandler, broadcast, send
@@ -97,20 +94,8 @@ app = Application(routes, sfere=hub)
 
 
 async def main(port, address):
-    sockets = bind_sockets(port, address)
-    server = HTTPServer(app)
-    server.add_sockets(sockets)
-    print(f"The lobby is open: http://{address}:{sockets[0].getsockname()[1]}/", flush=True)
-
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # on Windows the interrupt ends the loop by itself
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
-
-    server.stop()
-    await hub.stop()
-    await server.close_all_connections()
+    print(f"The lobby is open: http://{address}:{hub.listen(app, port, address)}/", flush=True)
+    await hub.run_until_signal(window=0, timeout=5)
 
 
 if __name__ == "__main__":

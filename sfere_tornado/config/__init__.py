@@ -10,6 +10,6 @@ document's error knows its line as well.
 from __future__ import annotations
 
 from .document import load, parse
-from .records import CategoryConfig, HubConfig, StoreConfig, StreamConfig
+from .records import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
 
-__all__ = ("CategoryConfig", "HubConfig", "StoreConfig", "StreamConfig", "load", "parse")
+__all__ = ("CategoryConfig", "HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig", "load", "parse")

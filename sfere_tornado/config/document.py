@@ -19,7 +19,7 @@ from yaml import AliasEvent, MappingNode, MarkedYAMLError, SafeLoader, ScalarNod
 from yaml.reader import ReaderError
 
 from ..errors import ConfigError, nearest
-from .records import CategoryConfig, HubConfig, StoreConfig, StreamConfig, refuse_pointless
+from .records import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig, refuse_pointless
 from .values import Choices
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ class _Reader:
         self.lines: dict[str, int] = {}
 
     def hub(self, root: Node) -> HubConfig:
-        parts: dict[str, Callable[[Node], Any]] = {"store": self.store, "stream": self.stream}
+        parts: dict[str, Callable[[Node], Any]] = {
+            "store": self.store,
+            "stream": lambda node: self.record(StreamConfig, node, "stream"),
+            "limits": lambda node: self.record(LimitsConfig, node, "limits"),
+        }
         return HubConfig(**{name: parts[name](node) for name, node in self.entries(root, "", parts)})
 
     def store(self, node: Node) -> StoreConfig:
@@ -127,10 +131,10 @@ class _Reader:
             raise self.placed(error) from None
         return store
 
-    def stream(self, node: Node) -> StreamConfig:
-        given = self.settings(StreamConfig, node, "stream")
+    def record(self, record: type, node: Node, path: str) -> Any:
+        given = self.settings(record, node, path)
         try:
-            return StreamConfig(**given)
+            return record(**given)
         except ConfigError as error:
             raise self.placed(error) from None
 

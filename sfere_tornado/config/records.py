@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .values import Value
 
-__all__ = ("CategoryConfig", "HubConfig", "StoreConfig", "StreamConfig", "refuse_pointless")
+__all__ = ("CategoryConfig", "HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig", "refuse_pointless")
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -60,6 +60,12 @@ UNSENT: Final = Size(KIB, 16 * MIB)
 #: Waiting for a client to read on: below, a train's tunnel cuts it; above, it may as well be gone.
 STALL: Final = Duration(1.0, HOUR)
 
+#: Lifetimes of streams: below, clients do little else than come back; above, it is no lifetime.
+AGE: Final = Duration(1.0, 365 * DAY)
+
+#: Streams open, in all or for somebody.
+STREAMS: Final = Count(1, 10_000_000)
+
 #: Streams written to in one go: below, the loop's own work is more than the writing; above, everybody else waits.
 SLICE: Final = Count(10, 100_000)
 
@@ -68,6 +74,7 @@ EXPIRY: Final = Choice(("sliding", "fixed"))
 RENEWED_BY: Final = Choices(Choice(("request", "ack")))
 SAME_KEY: Final = Choice(("join", "replace", "refuse"))
 ON_FULL: Final = Choice(("refuse", "evict"))
+ANSWER: Final = Choice(("retry", "unavailable", "too_many"))
 ON_SLOW: Final = Choice(("disconnect", "conflate"))
 
 #: See :attr:`StreamConfig.max_event_size`.
@@ -168,6 +175,9 @@ class StreamConfig:
     #: Seconds that clients shall wait before they come back, told to them when a stream opens; 2 spares a server that
     #: restarts, and a person hardly notices.
     retry: float = setting(2.0, RETRY)
+    #: Seconds after which a stream is cut, so that its client comes back, perhaps to another process; never by default.
+    #: The jitter takes up to a fifth off.
+    max_age: float | None = setting(None, AGE)
     #: Seconds that a clean end waits for the client to close first, 5: closing at once may destroy the last bytes.
     linger: float = setting(5.0, LINGER)
     #: Seconds that sent bytes may stay unacknowledged, 20 (``TCP_USER_TIMEOUT``); without it a pulled cable is noticed
@@ -196,6 +206,30 @@ class StreamConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """How many streams may be open; over a limit a newcomer is refused.
+
+    Raises:
+        ConfigError: when a value is not allowed.
+    """
+
+    #: Streams open in this process, stored or not, 20,000: about 300 MB.
+    total: int = setting(20_000, STREAMS)
+    #: Streams stored in one scope; no limit by default.
+    per_scope: int | None = setting(None, STREAMS)
+    #: Streams stored under one key, 100: more tabs than anybody has, and few enough to write to at once.
+    per_key: int = setting(100, STREAMS)
+    #: Streams from one address; no limit by default: behind one address there may be a company, or a proxy.
+    per_address: int | None = setting(None, STREAMS)
+    #: What a newcomer over a limit is answered: ``retry``, a stream that is cut after telling when to come back; or
+    #: ``unavailable`` (503) or ``too_many`` (429), after which a browser's EventSource never comes back.
+    answer: Literal["retry", "unavailable", "too_many"] = setting("retry", ANSWER)
+
+    def __post_init__(self) -> None:
+        _check(self, "limits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HubConfig:
     """Every setting of a hub.
 
@@ -207,9 +241,11 @@ class HubConfig:
     store: StoreConfig = field(default_factory=StoreConfig)
     #: How open event streams are kept, watched and ended.
     stream: StreamConfig = field(default_factory=StreamConfig)
+    #: How many of them there may be.
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
     def __post_init__(self) -> None:
-        for name, kind in (("store", StoreConfig), ("stream", StreamConfig)):
+        for name, kind in (("store", StoreConfig), ("stream", StreamConfig), ("limits", LimitsConfig)):
             part = getattr(self, name)
             if not isinstance(part, kind):
                 raise ConfigError(f"must be a {kind.__name__}, not {part!r}", path=name)

@@ -29,6 +29,7 @@ from ..writer import AT_ONCE, Delivery
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ..admission import Admission
     from ..dispatch import Context, Dispatched, DispatchError, Result
     from ..stores import Store
     from ..writer import Failure, Writer
@@ -137,7 +138,11 @@ def default_scope(ctx: Context) -> str:
 
 
 def connections(
-    store: Store[Connection], *, id_fn: Callable[[Context], Any] | None = None, writer: Writer = AT_ONCE
+    store: Store[Connection],
+    *,
+    id_fn: Callable[[Context], Any] | None = None,
+    writer: Writer = AT_ONCE,
+    admission: Admission | None = None,
 ) -> Registry:
     """Return the registry of the sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
 
@@ -146,6 +151,7 @@ def connections(
         id_fn: gives the scope of a dispatch from its context, such as the tenant of ``ctx.system["request"]``; never from
             what a client may choose. None is an error, not a scope for everybody. By default all are in ``"default"``.
         writer: writes what is broadcast; by default at once.
+        admission: refuses a newcomer whose scope or key has too many; by default nobody.
     """
     scope_of = id_fn or default_scope
     registry = Registry("connections")
@@ -168,7 +174,14 @@ def connections(
             if found:
                 ctx.system["sse"] = _as_one(found, writer)
         elif isinstance(own, Connection):
-            _store(store, key, own)
+            # Nothing may be awaited between this look and the put: a client that leaves in between would stay for ever.
+            if own.closed:
+                return
+            if admission is not None:
+                admission.check_key(key)
+            store.put(key, own)
+            if own.key is None:
+                own.key = key
 
     registry.innermost({"id": "sfere", "before_dispatch": keep})
 
@@ -211,15 +224,6 @@ def _full_key(scope: Any, inner: Any) -> Key:
     if scope is None:
         raise KeyShapeError("id_fn returned no scope; without one, strangers would share a key", inner)
     return as_key((scope, inner))
-
-
-def _store(store: Store[Connection], key: Key, connection: Connection) -> None:
-    # Nothing may be awaited between this look and the put: a client that leaves in between would be stored for ever.
-    if connection.closed:
-        return
-    store.put(key, connection)
-    if connection.key is None:
-        connection.key = key
 
 
 def _as_one(found: Sequence[Connection], writer: Writer) -> Connection | Fanout:

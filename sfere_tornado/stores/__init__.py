@@ -20,6 +20,7 @@ from .base import (
     Store,
     one_of,
 )
+from .configured import from_config
 from .expiring import EXPIRE_SLICE, TTL, ExpiringStore
 from .memory import MemoryStore
 from .turn import MAX_CALLBACKS_IN_A_ROW
@@ -40,6 +41,7 @@ __all__ = (
     "SameKey",
     "Source",
     "Store",
+    "from_config",
     "store",
 )
 

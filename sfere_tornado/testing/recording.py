@@ -1,7 +1,8 @@
 """A connection without a socket, for tests of effects, broadcasts and callbacks.
 
 The transport records what it is given, and can be made slow, broken or gone, in the turn of the test: nothing here
-waits. It is stricter than a socket: a connection that writes while it must not, or ends a stream twice, is told so.
+waits. It is stricter than a socket: a connection that writes while it must not, does not go on where a send stopped, or
+ends a stream twice, is told so.
 
 ::
 
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..connection import Connection
 from ..event_stream import Parser
-from ..framing import unframed
+from ..framing import chunked, unframed
+from ..transport import KernelView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +36,26 @@ class RecordingTransport:
         connection: whose way this is; it is told when the transport has drained, and when the client has left.
         frame: the framing; none by default, so that :meth:`events` can read what was written.
         last_frame: what a clean end writes last.
+        direct: whether it has the direct way, as a socket of HTTP/1.1 has; by default everything comes to :meth:`write`.
+
+    Raises:
+        ValueError: when it is to have the direct way with another frame than HTTP/1.1's.
     """
 
     def __init__(
-        self, connection: Connection, *, frame: Callable[[bytes], bytes] = unframed, last_frame: bytes = b""
+        self,
+        connection: Connection,
+        *,
+        frame: Callable[[bytes], bytes] = unframed,
+        last_frame: bytes = b"",
+        direct: bool = False,
     ) -> None:
-        #: None, so that everything comes to :meth:`write`.
-        self.direct: Callable[[bytes], int] | None = None
+        if direct and frame is not chunked:
+            raise ValueError("what goes the direct way is in chunks; give frame=chunked too")
+        self.direct: Callable[[bytes], int] | None = self._take_directly if direct else None
+        #: What the direct way does next: takes that many bytes at most, or raises the error; None takes everything, and
+        #: nothing while the client is :attr:`stalled`.
+        self.outcome: int | OSError | None = None
         self.frame = frame
         self.last_frame = last_frame
         self.connection = connection
@@ -55,6 +70,8 @@ class RecordingTransport:
         self._busy = False
         self._left = False
         self._broken = False
+        # What a send on the direct way did not take: the connection must go on with it, and with nothing else.
+        self._rest = b""
 
     def __repr__(self) -> str:
         state = self.ending or ("left" if self._left else "busy" if self._busy else "open")
@@ -100,7 +117,7 @@ class RecordingTransport:
         return not self._busy
 
     def blocked(self, error: OSError) -> bool:
-        """Tell whether an error means "not now"; nothing here raises such a one."""
+        """Tell whether an error of the direct way means "not now"."""
         return isinstance(error, BlockingIOError)
 
     def write(self, data: bytes) -> bool:
@@ -108,15 +125,13 @@ class RecordingTransport:
 
         Raises:
             ConnectionResetError: when the client has gone.
-            RuntimeError: when the connection writes while the transport is busy, or after it has ended the stream.
+            RuntimeError: when the connection writes while the transport is busy, after it has ended the stream, or
+                something else than what a send did not take.
         """
-        if self.ending is not None:
-            raise RuntimeError(f"the connection wrote {data!r} to a stream that it had ended")
-        if self._busy:
-            raise RuntimeError(f"the connection wrote {data!r} while its transport was busy")
-        self._left = self._left or self._broken
-        if self._left:
-            raise ConnectionResetError("the client is gone")
+        self._check(data)
+        if self._rest not in (b"", data):
+            raise RuntimeError(f"the connection wrote {data!r}, and a send had left {self._rest!r}")
+        self._rest = b""
         self.writes.append(data)
         self._busy = self.stalled
         return not self._busy
@@ -135,6 +150,40 @@ class RecordingTransport:
         """Return :attr:`acknowledged_bytes`."""
         return self.acknowledged_bytes
 
+    def _take_directly(self, data: bytes) -> int:
+        self._check(data)
+        if self._rest:
+            raise RuntimeError(f"the connection sent {data!r}, and a send had left {self._rest!r}")
+        if isinstance(self.outcome, OSError):
+            if self.blocked(self.outcome):
+                self._rest = data
+            raise self.outcome
+        if self.outcome is None and self.stalled:
+            self._rest = data
+            raise BlockingIOError("the client does not read")
+        if self.outcome is None or self.outcome >= len(data):
+            self.writes.append(data)
+            return len(data)
+        self._rest = data[self.outcome :]
+        if self.outcome:
+            self.writes.append(data[: self.outcome])
+        return self.outcome
+
+    def _check(self, data: bytes) -> None:
+        if self.ending is not None:
+            raise RuntimeError(f"the connection wrote {data!r} to a stream that it had ended")
+        if self._busy:
+            raise RuntimeError(f"the connection wrote {data!r} while its transport was busy")
+        self._left = self._left or self._broken
+        if self._left:
+            raise ConnectionResetError("the client is gone")
+
+    def kernel(self) -> KernelView | None:
+        """Return what is known of :attr:`acknowledged_bytes`."""
+        if self.acknowledged_bytes is None:
+            return None
+        return KernelView(self.acknowledged_bytes, int(self._busy), 0.0, 0.0)
+
     def _end(self, ending: Literal["finished", "aborted"]) -> None:
         if self.ending is not None:
             raise RuntimeError(f"the stream was to be {ending}, and had been {self.ending} before")
@@ -142,18 +191,24 @@ class RecordingTransport:
 
 
 def recording_connection(
-    *, frame: Callable[[bytes], bytes] = unframed, last_frame: bytes = b"", opened: bool = True, **arguments: Any
+    *,
+    frame: Callable[[bytes], bytes] = unframed,
+    last_frame: bytes = b"",
+    direct: bool = False,
+    opened: bool = True,
+    **arguments: Any,
 ) -> tuple[Connection, RecordingTransport]:
     """Return a connection and the transport that records what is sent on it.
 
     Args:
         frame: the framing; none by default, so that the transport's events can be read.
         last_frame: what a clean end writes last.
+        direct: whether the transport has the direct way; with ``frame=chunked`` only.
         opened: False leaves the connection opening; ``connection.open(transport)`` opens it.
         arguments: those of :class:`~sfere_tornado.connection.Connection`, such as ``on_end`` and ``max_outbox``.
     """
     connection = Connection(**arguments)
-    transport = RecordingTransport(connection, frame=frame, last_frame=last_frame)
+    transport = RecordingTransport(connection, frame=frame, last_frame=last_frame, direct=direct)
     if opened:
         connection.open(transport)
     return connection, transport

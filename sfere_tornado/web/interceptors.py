@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from tornado.web import Application
 
+    from ..connection import Connection
     from ..dispatch import Chain, Context, Dispatched, DispatchError
+    from ..fanout import Fanout
     from ..hub import Hub
 
     Base = RequestHandler
@@ -86,6 +88,12 @@ class InterceptorMixin(Base):
         """
         return None
 
+    @property
+    def connection(self) -> Connection | Fanout | None:
+        """The open stream, or streams, of :meth:`connection_key`, while the request is being run; None when there is none."""
+        found: Connection | Fanout | None = None if self._context is None else self._context.system.get("sse")
+        return found
+
     def dispatch(
         self,
         effects: Any,
@@ -113,12 +121,20 @@ class InterceptorMixin(Base):
             if ctx.errors or self._finished:
                 return None
             self._context = ctx
-            return method(*args, **kwargs)
+            return self._use(ctx, method(*args, **kwargs))
 
         try:
             await self._dispatch_request(("request",), answer, {})
         finally:
             self._context = None
+
+    def _use(self, ctx: Context, value: Any) -> Any:
+        """Return the result of the effect ``request`` for what the verb method returned; may be awaitable."""
+        return value
+
+    def _request_data(self) -> dict[str, Any]:
+        """Return the dispatch data of a request."""
+        return {"key": self.connection_key}
 
     async def _dispatch_request(
         self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
@@ -137,7 +153,7 @@ class InterceptorMixin(Base):
         await hub.dispatcher.run(
             [effect],
             system={**hub.system, "request": self.request, "handler": self, "answer": answer, **system},
-            dispatch_data={"key": self.connection_key},
+            dispatch_data=self._request_data(),
             chain=self.chain,
             report=report,
         )

@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler
 
 from ..connection import Connection
-from ..errors import KeyTakenError, StoreFullError
+from ..errors import KeyTakenError, LimitReachedError, StoreFullError
 from ..event_stream import retry
 from .interceptors import InterceptorMixin
 from .transport import StreamTransport, has_left, tune
@@ -51,6 +53,13 @@ EVENT_STREAM_HEADERS: Final = {
 }
 
 
+#: How much longer than ``retry`` a client may be told to wait: those that were cut together must not come back together.
+RETRY_JITTER: Final = 0.5
+
+#: The status for ``limits.answer``; ``retry`` has none.
+LIMIT_STATUS: Final = {"unavailable": 503, "too_many": 429}
+
+
 class SSEMixin(InterceptorMixin):
     """Answers GET with an event stream; put it before a handler class of your own or of a host.
 
@@ -65,6 +74,8 @@ class SSEMixin(InterceptorMixin):
         self._connection: Connection | None = None
         self._transport: StreamTransport | None = None
         self._socket_closed: asyncio.Future[None] | None = None
+        self._entered = False
+        self._sent_away = False
         super().__init__(application, request, **kwargs)
 
     def on_open(self, connection: Connection) -> Any:
@@ -77,6 +88,14 @@ class SSEMixin(InterceptorMixin):
 
     def on_close(self, connection: Connection) -> None:
         """Take note that the stream has ended, ``connection.reason`` says why; called once, when it has left the store."""
+
+    async def revalidate(self, connection: Connection) -> bool:
+        """Tell whether the client may stay; asked at each heartbeat interval where a subclass overrides it.
+
+        False ends the stream with reason ``revoked``, and the client is told to stay away. An exception is logged, and the
+        stream stays open: a database that is down must not throw everybody out.
+        """
+        return True
 
     async def get(self, *args: str, **kwargs: str) -> None:
         """Open the event stream and keep it open."""
@@ -100,16 +119,26 @@ class SSEMixin(InterceptorMixin):
             self._socket_closed.set_result(None)
         super().on_connection_close()
 
+    def check_origin(self, origin: str) -> bool:
+        """Tell whether a page of another origin may open this stream; for overriding. By default only the own host may.
+
+        Args:
+            origin: as the browser sends it, such as ``https://example.org``.
+        """
+        return urlsplit(origin).netloc.lower() == self.request.headers.get("Host", "").lower()
+
     async def open_stream(self) -> None:
         """Open the event stream inside the chain, and return when its socket is closed.
 
-        A stage that raises, or halts, keeps the stream from being opened. Where the store is full the client is sent
-        away for one reconnection time; an error status would keep it away for good.
+        A stage that raises, or halts, keeps the stream from being opened. At a limit, and while the hub is draining, the
+        client is sent away for one reconnection time; an error status would keep it away for good.
 
         Raises:
-            HTTPError: 409 where another connection holds the key and ``same_key`` is ``refuse``.
+            HTTPError: 403 for a page of a foreign origin; 409 where another connection holds the key and ``same_key`` is
+                ``refuse``; 429 or 503 at a limit, where the settings say so.
             Exception: what a stage raised.
         """
+        self._refuse_foreign_pages()
         if has_left(self._stream):
             return
         hub = self.hub
@@ -123,6 +152,8 @@ class SSEMixin(InterceptorMixin):
             conflate=settings.on_slow == "conflate",
             writer=hub.writer,
         )
+        if type(self).revalidate is not SSEMixin.revalidate:
+            connection.revalidate = self.revalidate
         self._connection = connection
         try:
             await self._open(connection)
@@ -140,14 +171,38 @@ class SSEMixin(InterceptorMixin):
             self._context = None
 
     async def _open(self, connection: Connection) -> None:
+        hub = self.hub
         try:
+            if hub.draining:
+                self._send_away(connection)
+                return
+            hub.admission.enter(connection.remote)
+            self._entered = True
             await self._dispatch_request(("sse_opened",), self._begin, {"sse": connection})
-        except StoreFullError as error:
-            log.warning("%s was sent away for a while: %s", self.request.remote_ip, error)
-            self._start(connection)
-            connection.close(reason="server")
+        except (StoreFullError, LimitReachedError) as error:
+            log.warning("%s was refused a stream: %s", connection.remote, error)
+            status = LIMIT_STATUS.get(hub.config.limits.answer)
+            if status is not None:
+                raise HTTPError(status, "%s", error) from error
+            self._send_away(connection)
         except KeyTakenError as error:
             raise HTTPError(409, "%s", error) from error
+
+    def _send_away(self, connection: Connection) -> None:
+        """Answer with a stream that only says when to come back; nobody is told that it was there."""
+        self._sent_away = True
+        self._start(connection)
+        connection.close(reason="server")
+
+    def _refuse_foreign_pages(self) -> None:
+        # A page of anybody's can make a browser open a stream here, with the user's cookies; opening stores, greets and
+        # announces. Browsers say where a request comes from, other clients say nothing (Fetch Metadata, 2.3; RFC 6454, 7).
+        site = self.request.headers.get("Sec-Fetch-Site")
+        origin = self.request.headers.get("Origin")
+        if site in {"same-origin", "none"} or (site is None and origin is None):
+            return
+        if origin is None or not self.check_origin(origin):
+            raise HTTPError(403, "event stream asked for by a page of %s", origin or site, reason="Foreign origin")
 
     def _begin(self, ctx: Context) -> Any:
         """Open the stream, as the effect in the middle of the chain; not when a stage refused it or the client has left."""
@@ -164,7 +219,7 @@ class SSEMixin(InterceptorMixin):
         self._set_stream_headers()
         # Tornado's compression works on what is written through the handler; events are not.
         self._transforms = []
-        self.write(retry(round(settings.retry * 1000)))
+        self.write(retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000)))  # noqa: S311  # no secret
         # Never awaited: while a peer is leaving, a flush may never resolve.
         self.flush()
         tune(self._stream, settings)
@@ -203,7 +258,9 @@ class SSEMixin(InterceptorMixin):
         """Dispatch ``sse_closed``; called by the connection, once, whatever ended it."""
         hub = self.hub
         hub.ended(connection)
-        if connection.key is None and self._transport is None:
+        if self._entered:
+            hub.admission.leave(connection.remote)
+        if self._sent_away or (connection.key is None and self._transport is None):
             return
         closing = hub.dispatch(
             [("sse_closed",)],

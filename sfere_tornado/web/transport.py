@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tornado.iostream import StreamClosedError
 
 from ..framing import LAST_CHUNK, chunked, unframed
+from ..transport import KernelView
 
 if TYPE_CHECKING:
     from asyncio import Future, TimerHandle
@@ -36,6 +37,9 @@ DRAIN_READ: Final = 4096
 #: Where ``tcpi_bytes_acked`` (u64) stands in Linux's ``struct tcp_info``, and how much of it must be there.
 _BYTES_ACKED: Final = 120
 _TCP_INFO_SIZE: Final = 128
+
+#: Where ``tcpi_unacked`` (segments), ``tcpi_last_ack_recv`` (ms ago) and ``tcpi_rtt`` (us) stand in it, each a u32.
+_UNACKED_SILENCE_RTT: Final = (24, 56, 68)
 
 
 class StreamTransport:
@@ -108,7 +112,7 @@ class StreamTransport:
         return isinstance(error, (BlockingIOError, InterruptedError, SSLWantWriteError, SSLWantReadError))
 
     def write(self, data: bytes) -> bool:
-        """Write framed bytes; see :meth:`sfere_tornado.connection.Transport.write`."""
+        """Write framed bytes; see :meth:`sfere_tornado.transport.Transport.write`."""
         stream = self._stream
         try:
             future = stream.write(data)
@@ -143,13 +147,26 @@ class StreamTransport:
 
     def acknowledged(self) -> int | None:
         """Return how many bytes the peer's kernel has acknowledged (Linux ``TCP_INFO``), or None elsewhere."""
+        info = self._tcp_info()
+        return int(unpack_from("=Q", info, _BYTES_ACKED)[0]) if info is not None else None
+
+    def kernel(self) -> KernelView | None:
+        """Return what the kernel knows of the nearest hop (Linux ``TCP_INFO``), or None elsewhere."""
+        info = self._tcp_info()
+        if info is None:
+            return None
+        unacknowledged, silence, round_trip = (unpack_from("=I", info, place)[0] for place in _UNACKED_SILENCE_RTT)
+        acknowledged = unpack_from("=Q", info, _BYTES_ACKED)[0]
+        return KernelView(acknowledged, unacknowledged, silence / 1e3, round_trip / 1e6)
+
+    def _tcp_info(self) -> bytes | None:
         if self._stream.closed() or not hasattr(socket, "TCP_INFO"):
             return None
         try:
             info = self._stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
         except OSError:
             return None
-        return int(unpack_from("=Q", info, _BYTES_ACKED)[0]) if len(info) >= _TCP_INFO_SIZE else None
+        return info if len(info) >= _TCP_INFO_SIZE else None
 
     def start_reading(self) -> None:
         """Keep one read pending from now on; FIN and RST are seen by it at once."""

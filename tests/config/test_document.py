@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sfere_tornado.config import CategoryConfig, HubConfig, StoreConfig, StreamConfig, load, parse
+from sfere_tornado.config import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig, load, parse
 from sfere_tornado.config.document import MAX_DEPTH, MAX_DOCUMENT
 from sfere_tornado.errors import ConfigError
 
@@ -37,12 +37,19 @@ stream:
   max_unread: 1024
   heartbeat: 10s
   retry: 500ms
+  max_age: 1h
   linger: 0s
   user_timeout: 30s
   keepalive_idle: 20s
   keepalive_interval: 6s
   keepalive_count: 4
   notsent_lowat: 32KiB
+limits:
+  total: 5000
+  per_scope: 1000
+  per_key: 10
+  per_address: 50
+  answer: too_many
 """
 
 #: Names that the application chooses: any word is right.
@@ -81,6 +88,7 @@ def test_a_full_document():
             max_unread=1024,
             heartbeat=10.0,
             retry=0.5,
+            max_age=3600.0,
             linger=0.0,
             user_timeout=30.0,
             keepalive_idle=20.0,
@@ -88,12 +96,13 @@ def test_a_full_document():
             keepalive_count=4,
             notsent_lowat=32 * 1024,
         ),
+        limits=LimitsConfig(total=5000, per_scope=1000, per_key=10, per_address=50, answer="too_many"),
     )
 
 
 def test_the_full_document_is_full():
     """The document of these tests has every setting of every record, so that none goes untested."""
-    records = (HubConfig, StoreConfig, StreamConfig, CategoryConfig)
+    records = (HubConfig, StoreConfig, StreamConfig, LimitsConfig, CategoryConfig)
     names = {name for record in records for name in record.__dataclass_fields__}
     assert names <= set(re.findall(r"^ *(\w+):", FULL, re.MULTILINE))
 

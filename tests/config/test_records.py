@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 
-from sfere_tornado.config import CategoryConfig, HubConfig, StoreConfig, StreamConfig
+from sfere_tornado.config import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
 from sfere_tornado.errors import ConfigError
+
+PATHS = {StoreConfig: "store", StreamConfig: "stream", LimitsConfig: "limits"}
 
 #: For each setting with bounds: the lowest and highest value, and one beyond each.
 BOUNDS = {
@@ -17,6 +19,11 @@ BOUNDS = {
     (StreamConfig, "fan_out_slice"): (10, 100_000, 9, 100_001),
     (StreamConfig, "heartbeat"): (1.0, 3600.0, 0.9, 3601.0),
     (StreamConfig, "retry"): (0.1, 86400.0, 0.09, 86401.0),
+    (StreamConfig, "max_age"): (1.0, 31_536_000.0, 0.9, 31_536_001.0),
+    (LimitsConfig, "total"): (1, 10_000_000, 0, 10_000_001),
+    (LimitsConfig, "per_scope"): (1, 10_000_000, 0, 10_000_001),
+    (LimitsConfig, "per_key"): (1, 10_000_000, 0, 10_000_001),
+    (LimitsConfig, "per_address"): (1, 10_000_000, 0, 10_000_001),
     (StreamConfig, "linger"): (0.0, 60.0, -0.1, 60.1),
     (StreamConfig, "user_timeout"): (1.0, 3600.0, 0.9, 3601.0),
     (StreamConfig, "keepalive_idle"): (1.0, 3600.0, 0.9, 3601.0),
@@ -52,6 +59,7 @@ def test_defaults_of_streams():
         "max_unread": 16 * 1024,
         "heartbeat": 15.0,
         "retry": 2.0,
+        "max_age": None,
         "linger": 5.0,
         "user_timeout": 20.0,
         "keepalive_idle": 15.0,
@@ -75,7 +83,7 @@ def test_bounds(record, name):
     for value in (below, above):
         with pytest.raises(ConfigError, match="must be from") as caught:
             record(**{name: value})
-        assert caught.value.path == f"{'store' if record is StoreConfig else 'stream'}.{name}"
+        assert caught.value.path == f"{PATHS[record]}.{name}"
         assert caught.value.line is None
 
 

@@ -52,7 +52,7 @@ async def test_the_answer_is_an_event_stream(serve):
     assert client.headers["X-Accel-Buffering"] == "no"
     assert "Etag" not in client.headers
     assert await client.quiet() == []
-    assert client.parser.retry == 3000
+    assert 3000 <= client.parser.retry <= 4500
     assert [str(key) for key in hub.store.keys()] == ["default/lobby/brian"]
 
 
@@ -357,7 +357,7 @@ async def test_a_full_store_sends_newcomers_away_for_a_while(serve, caplog):
     refused = await StreamClient.open(url + "/events?name=second")
     assert refused.status == 200
     assert await refused.ended() is False
-    assert refused.parser.retry == 2000
+    assert 2000 <= refused.parser.retry <= 3000
     assert [key.id for key in hub.store.keys()] == ["first"]
     assert [(r.levelname, "maxsize" in r.getMessage()) for r in caplog.records] == [("WARNING", True)]
     first.close()

@@ -1,15 +1,11 @@
 """One of each part, wired: what an application holds.
 
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
-It acts on what the rooms below decide: it closes the streams that the store lets go of, tells the application that
-somebody has left, sends heartbeats, and lets leases end on time.
+The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
+looks after open streams, :mod:`.alarm` is the timer, :mod:`.stopping` the end.
 
-Laws:
-
-- **Whoever leaves the store is closed**, unless ``close_on_evict`` is false: nobody stays connected but deaf.
-- **Nothing is bound to an event loop before** :meth:`Hub.start`, which the first stream calls; so a hub may be made at
-  import, and before a fork.
-- **Heartbeats renew nothing.** A lease is renewed by the client's requests, and by bytes that its kernel acknowledges.
+Law: **nothing is bound to an event loop before** :meth:`Hub.start`, which the first stream calls; so a hub may be made at
+import, and before a fork.
 
 Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
@@ -17,39 +13,35 @@ Thread safety: everything here belongs to the thread of the event loop, except :
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from concurrent.futures import Future as ThreadFuture
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .config import HubConfig, StoreConfig
-from .config import load as load_config
-from .dispatch import Dispatcher
-from .errors import HubError, RegistryError
-from .event_stream import comment
-from .registries.connections import connections
-from .registries.sse import sse
-from .stores import CategoryRules, ExpiringStore, MemoryStore
-from .writer import Writer
+from ..admission import Admission
+from ..config import HubConfig
+from ..config import load as load_config
+from ..dispatch import Dispatcher
+from ..errors import HubError
+from ..registries.connections import connections
+from ..registries.sse import sse
+from ..stores import from_config
+from ..writer import Writer
+from .alarm import Alarm
+from .departures import Departures
+from .stopping import TIMEOUT, WINDOW, drain, run_until_signal
+from .watch import Watch
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
-    from .connection import Connection
-    from .dispatch import Chain, Context, Dispatched
-    from .keys import Key
-    from .stores import Cause, Removal, Store
+    from ..connection import Connection
+    from ..dispatch import Chain, Context, Dispatched
+    from ..keys import Key
+    from ..stores import Cause, Store
 
 __all__ = ("MAX_CHAINS", "Hub")
-
-log = logging.getLogger("sfere_tornado.hub")
-
-#: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between one interval and one
-#: third more after its last event: exact enough for proxies, and one timer serves all streams.
-TICKS_PER_HEARTBEAT: Final = 3
 
 #: Interceptor chains kept ready, one for each combination of class and route. An application has a few dozen; one that
 #: makes its interceptors anew for each request must not fill the memory with them.
@@ -86,33 +78,33 @@ class Hub:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config or HubConfig()
-        self.store: Store[Connection] = make_store(self.config.store, timer) if store is None else store
-        self.store.on_removal = self._close_removed
-        self.store.on_evict = self._tell_evicted
+        #: The clock of leases and lifetimes, in seconds.
+        self.time = timer
         self.system: dict[str, Any] = dict(system or {})
+        self.store: Store[Connection] = from_config(self.config.store, timer) if store is None else store
+        self.departures = Departures(self.store, close=self.config.store.close_on_evict)
         self.writer = Writer(slice_size=self.config.stream.fan_out_slice)
+        self.admission = Admission(self.config.limits, self.store)
+        self.watch = Watch(self.config.stream, self.store, self.writer, timer, self._spawn)
         library = [
             sse(max_event_size=self.config.stream.max_event_size),
-            connections(self.store, id_fn=id_fn, writer=self.writer),
+            connections(self.store, id_fn=id_fn, writer=self.writer, admission=self.admission),
         ]
         self.dispatcher = Dispatcher([*library, *registries], interceptors=interceptors, spawn=self._spawn)
-        #: Every open stream, stored or not, in the order of opening.
-        self.streams: dict[Connection, None] = {}
-        self._on_evict: list[Callable[[Key, Connection, Cause], object]] = []
+        #: Dispatches under way, and other work that a stop waits for.
+        self.tasks: set[asyncio.Task[None]] = set()
+        #: Servers that :meth:`listen` has started.
+        self.servers: list[Any] = []
+        #: Whether the hub is being drained: newcomers are sent away for a while.
+        self.draining = False
         self._chains: dict[tuple[int, ...], tuple[tuple[Mapping[str, Any], ...], Chain]] = {}
-        self._timer = timer
-        self._tick_seconds = self.config.stream.heartbeat / TICKS_PER_HEARTBEAT
-        self._stalled_ticks = self.config.stream.stall / self._tick_seconds
-        self._next_beat = 0.0
-        self._heartbeat = comment()
+        self._next_look = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._alarm: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._alarm: Alarm | None = None
 
     def __repr__(self) -> str:
-        state = "stopping" if self._stopping else "new" if self._loop is None else "running"
+        state = "new" if self._loop is None else "draining" if self.draining else "running"
         return f"<Hub {state}: {len(self.streams)} streams, {self.store!r}>"
 
     @classmethod
@@ -127,6 +119,16 @@ class Hub:
             ConfigError: when the document cannot be used; the text names file, line, setting and the nearest right word.
         """
         return cls(load_config(path), **arguments)
+
+    @property
+    def streams(self) -> dict[Connection, None]:
+        """Every open stream, stored or not, in the order of opening."""
+        return self.watch.streams
+
+    @property
+    def ready(self) -> bool:
+        """Whether new streams are welcome, for the readiness probe of a load balancer."""
+        return not self.draining
 
     # -- for applications
 
@@ -146,12 +148,7 @@ class Hub:
         Raises:
             RegistryError: when it is a coroutine function, which nobody would await; dispatch an effect instead.
         """
-        if not callable(callback) or iscoroutinefunction(callback):
-            raise RegistryError(
-                f"on_evict takes a plain function, not {callback!r}; dispatch an effect for what must wait"
-            )
-        self._on_evict.append(callback)
-        return callback
+        return self.departures.add(callback)
 
     def dispatch(
         self,
@@ -163,6 +160,8 @@ class Hub:
     ) -> Dispatched:
         """Dispatch one effect or several, at once, as far as everything in them is synchronous.
 
+        What they send is written when the present turn of the event loop is over, everything for one client together.
+
         Args:
             effects: an effect, such as ``broadcast(...)`` returns, or a list of them.
             system: merged over the hub's.
@@ -170,7 +169,7 @@ class Hub:
             chain: the interceptors, when not only the hub's.
 
         Returns:
-            Results and errors; await it where something in it may have to be waited for.
+            Results and errors; awaiting it waits for what is asynchronous, and until everything has been written.
 
         Raises:
             HubError: when called from another thread than the event loop's.
@@ -203,11 +202,25 @@ class Hub:
                 dispatched = self.dispatch(effects, system=system, dispatch_data=dispatch_data)
             except Exception as error:
                 told.set_exception(error)
-                return
-            self._spawn(tell_later(dispatched, told))
+            else:
+                self._spawn(_tell_later(dispatched, told))
 
         loop.call_soon_threadsafe(dispatch)
         return told
+
+    def revoke(self, pattern: Any) -> int:
+        """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            KeyShapeError: when it is no pattern.
+        """
+        found = self.store.connections(pattern)
+        for connection in found:
+            connection.close(reconnect=False, reason="revoked")
+        return len(found)
 
     def install(self, application: Any) -> None:
         """Make the handlers of a finished :class:`tornado.web.Application` find this hub.
@@ -220,6 +233,23 @@ class Hub:
         present = application.settings.setdefault("sfere", self)
         if present is not self:
             raise HubError("the application has another hub already; one application has one hub")
+
+    def listen(self, application: Any, port: int, address: str = "127.0.0.1", **arguments: Any) -> int:
+        """Serve an application with this hub: a backlog for a crowd, and bounds on what a request may cost.
+
+        Args:
+            application: the :class:`tornado.web.Application`; the hub is installed in it.
+            port: 0 takes any free one.
+            address: where to listen; an empty string is everywhere.
+            arguments: of :class:`tornado.httpserver.HTTPServer`, over the defaults of :mod:`sfere_tornado.web.serving`.
+
+        Returns:
+            The port. :meth:`drain` stops the server.
+        """
+        # The only door upwards: everybody looks for it here, and the room behind it knows Tornado.
+        from ..web.serving import listen  # noqa: PLC0415  # see above
+
+        return listen(self, application, port, address, **arguments)
 
     # -- life
 
@@ -242,48 +272,82 @@ class Hub:
             raise HubError("the hub is running in another event loop; one process and one loop have one hub")
         self._loop = loop
         self._thread = threading.get_ident()
-        self._stopping = False
+        self.draining = False
         self.writer.meet(loop.call_soon)
-        self._next_beat = self._timer() + self._tick_seconds
-        self._set_alarm()
+        self.departures.close = self.config.store.close_on_evict
+        self._next_look = self.time() + self.watch.tick_seconds
+        self._alarm = Alarm(loop, self._due_in, self.tick)
+        self._alarm.set()
 
     async def stop(self) -> None:
-        """Cut every stream, with reason ``shutdown``, and wait for dispatches that are under way.
-
-        The store is emptied first: a farewell broadcast by ``on_evict`` meets nobody, instead of everybody's farewell
-        going to everybody who is about to be cut too.
-        """
-        self._stopping = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self.store.clear()
+        """Cut every stream at once, with reason ``shutdown``, and wait for dispatches that are under way."""
+        self.begin_draining()
         for connection in list(self.streams):
             connection.close(reason="shutdown")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self.tasks:
+            await asyncio.wait(set(self.tasks))
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
         self.writer.meet(None)
         self._loop = None
         self._thread = 0
 
+    async def drain(self, *, window: float = WINDOW, timeout: float = TIMEOUT, farewell: Any = None) -> None:  # noqa: ASYNC109  # bounds several waits
+        """Stop gracefully: newcomers are sent away, streams told farewell and cut over a window, then everything ends.
+
+        Args:
+            window: seconds over which streams are cut, and over which their clients are told to come back; 0 is at once.
+            timeout: seconds after which the drain is over, whatever hooks and dispatches do.
+            farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
+        """
+        await drain(self, window=window, timeout=timeout, farewell=farewell)
+
+    async def run_until_signal(
+        self,
+        *,
+        window: float = WINDOW,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
+        farewell: Any = None,
+    ) -> None:
+        """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process at once, with exit code 0.
+
+        Should a hook never give the event loop back, the process is ended half a second after the time-out.
+        """
+        self.start()
+        await run_until_signal(self, window=window, timeout=timeout, farewell=farewell)
+
+    def begin_draining(self) -> None:
+        """Stop accepting, and let go of every stored connection; the streams stay open until they are cut.
+
+        The store is emptied first: a farewell that ``on_evict`` broadcasts meets nobody, instead of everybody's farewell
+        going to everybody who is about to be cut too.
+        """
+        self.draining = True
+        self.departures.close = False
+        for server in self.servers:
+            server.stop()
+        self.store.clear()
+
     def tick(self) -> None:
-        """Do what is due by the hub's clock: end leases, send heartbeats. The hub's own timer calls it."""
-        if self._timer() >= self._next_beat:
-            self._next_beat = self._timer() + self._tick_seconds
-            self._beat()
+        """Do what is due by the hub's clock: look after streams, end leases. The hub's own timer calls it."""
+        if self.time() >= self._next_look:
+            self._next_look = self.time() + self.watch.tick_seconds
+            self.watch.begin()
+            self._go_on_watching()
         self.store.expire()
 
     # -- for the web room
 
     def opened(self, connection: Connection) -> None:
         """Take note of a stream that has been opened."""
-        self.start()
-        self.streams[connection] = None
-        self._set_alarm()
+        self.watch.add(connection)
+        if self._alarm is not None:
+            self._alarm.set()
 
     def ended(self, connection: Connection) -> None:
         """Take note of a stream that has ended."""
-        self.streams.pop(connection, None)
+        self.watch.remove(connection)
 
     def chain(self, interceptors: Sequence[Mapping[str, Any]]) -> Chain:
         """Return the chain of the hub's interceptors and these, outermost first; made once for each combination."""
@@ -298,114 +362,27 @@ class Hub:
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back after some seconds; returns the handle that cancels it."""
-        if self._loop is None:
-            raise HubError("the hub has not been started")
-        return self._loop.call_later(seconds, callback)
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
-    # -- acting on what was decided below
-
-    def _close_removed(self, removal: Removal[Connection]) -> None:
-        if not self.config.store.close_on_evict or self.store.keys_of(removal.connection):
-            return
-        if self._stopping:
-            removal.connection.close(reason="shutdown")
-        elif removal.cause == "expired":
-            removal.connection.close(reason="expired")
-        elif removal.cause == "replaced":
-            # Were it to come back, the two would replace each other for ever.
-            removal.connection.close(reconnect=False, reason="replaced")
-        elif removal.cause == "size":
-            removal.connection.close(reason="server")
-        else:
-            removal.connection.close(reconnect=False, reason="server")
-
-    def _tell_evicted(self, key: Key, connection: Connection, cause: Cause) -> None:
-        for callback in self._on_evict:
-            try:
-                callback(key, connection, cause)
-            except Exception:
-                log.exception("on_evict callback %r failed for key %s, cause %s", callback, key, cause)
-
-    def _beat(self) -> None:
-        """Look after every stream: signs of life, heartbeats, stalls."""
-        idle: list[Connection] = []
-        stalled: list[Connection] = []
-        for connection in list(self.streams):
-            if connection.read_acknowledged():
-                self.store.renew(connection)
-                connection.stalled_ticks = 0
-            elif connection.outbox:
-                connection.stalled_ticks += 1
-                if connection.stalled_ticks > self._stalled_ticks:
-                    stalled.append(connection)
-            connection.idle_ticks += 1
-            if connection.idle_ticks >= TICKS_PER_HEARTBEAT and not connection.outbox:
-                idle.append(connection)
-        if idle:
-            self.writer.deliver(idle, self._heartbeat)
-        for connection in stalled:
-            connection.close(reason="slow")
-
-    def _set_alarm(self) -> None:
-        """Set the timer for what is due next; called again whenever that may have come nearer."""
-        if self._loop is None:
-            return
-        due = self._next_beat
+    def _due_in(self) -> float:
         expiry = self.store.next_expiry()
-        if expiry is not None and expiry < due:
-            due = expiry
-        when = self._loop.time() + max(0.0, due - self._timer())
-        if self._alarm is not None:
-            if self._alarm.when() <= when:
-                return
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(when, self._ring)
+        return (self._next_look if expiry is None else min(self._next_look, expiry)) - self.time()
 
-    def _ring(self) -> None:
-        self._alarm = None
-        try:
-            self.tick()
-        except Exception:
-            log.exception("the hub's tick failed; the next one comes all the same")
-        if not self._stopping:
-            self._set_alarm()
+    def _go_on_watching(self) -> None:
+        while self.watch.go_on():
+            if self._loop is not None:
+                self._loop.call_soon(self._go_on_watching)
+                return
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         # The loop itself keeps tasks only weakly.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return task
 
 
-def make_store(settings: StoreConfig, timer: Callable[[], float] = time.monotonic) -> Store[Connection]:
-    """Return the store that a configuration describes.
-
-    Args:
-        settings: the ``store`` part of a configuration.
-        timer: the clock of leases, in seconds, monotonic.
-    """
-    rules = {
-        name: CategoryRules(ttl=category.ttl, expiry=category.expiry, same_key=category.same_key)
-        for name, category in settings.categories.items()
-    }
-    if settings.type == "memory":
-        return MemoryStore(
-            same_key=settings.same_key, maxsize=settings.maxsize, on_full=settings.on_full, categories=rules
-        )
-    return ExpiringStore(
-        settings.ttl,
-        expiry=settings.expiry,
-        renewed_by=settings.renewed_by,
-        timer=timer,
-        same_key=settings.same_key,
-        maxsize=settings.maxsize,
-        on_full=settings.on_full,
-        categories=rules,
-    )
-
-
-async def tell_later(dispatched: Dispatched, told: ThreadFuture[Dispatched]) -> None:
-    """Hand the result of a dispatch to another thread once it is finished."""
+async def _tell_later(dispatched: Dispatched, told: ThreadFuture[Dispatched]) -> None:
+    """Hand a dispatch to another thread once everything in it is finished."""
     await dispatched
     told.set_result(dispatched)

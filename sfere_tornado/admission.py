@@ -1,0 +1,76 @@
+"""How many streams may be open: in all, for a scope, under a key, from an address.
+
+Only addresses are counted here; the others the store knows already. Everything is pure: whoever opens a stream asks
+first, and says when it has ended.
+
+A limit is a hedge against a client that opens without end, and against a day when everybody comes. It is not fairness:
+behind one address there may be a whole company.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .errors import LimitReachedError
+from .keys import ANY
+
+if TYPE_CHECKING:
+    from .config import LimitsConfig
+    from .keys import Key
+    from .stores import Store
+
+__all__ = ("Admission",)
+
+
+class Admission:
+    """Says whether one more stream may be opened.
+
+    Args:
+        limits: the numbers; None is no limit.
+        store: where stored connections are counted.
+    """
+
+    def __init__(self, limits: LimitsConfig, store: Store[Any]) -> None:
+        self.limits = limits
+        self._store = store
+        self._open: Counter[str] = Counter()
+        #: Streams that have entered and not left.
+        self.total = 0
+
+    def __repr__(self) -> str:
+        return f"<Admission: {self.total} streams from {len(self._open)} addresses>"
+
+    def enter(self, remote: str) -> None:
+        """Let a stream from an address in, before anything else is done for it.
+
+        Raises:
+            LimitReachedError: when there are too many in all, or from there; nothing was counted then.
+        """
+        self._check("total", self.total, remote)
+        self._check("per_address", self._open[remote] if self.limits.per_address is not None else 0, remote)
+        self.total += 1
+        self._open[remote] += 1
+
+    def leave(self, remote: str) -> None:
+        """Take note that a stream that had entered has ended."""
+        self.total -= 1
+        self._open[remote] -= 1
+        if self._open[remote] <= 0:
+            del self._open[remote]
+
+    def check_key(self, key: Key) -> None:
+        """Tell whether one more connection may be stored under a key.
+
+        Raises:
+            LimitReachedError: when its scope, or the key itself, has too many.
+        """
+        if self.limits.per_scope is not None:
+            self._check("per_scope", self._store.count((key.scope, ANY)), key.scope)
+        if self.limits.per_key is not None:
+            self._check("per_key", self._store.count(key), key)
+
+    def _check(self, name: str, present: int, whose: object) -> None:
+        limit = getattr(self.limits, name)
+        if limit is not None and present >= limit:
+            raise LimitReachedError(name, limit, whose)

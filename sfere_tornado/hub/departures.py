@@ -1,0 +1,76 @@
+"""Acting on what leaves the store: its stream is closed, and the application is told.
+
+Law: **whoever leaves the store is closed**, unless ``close_on_evict`` is false: nobody stays connected but deaf. Who may come
+back is cut; who shall not is told to stay away.
+"""
+
+from __future__ import annotations
+
+import logging
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import RegistryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..connection import Connection
+    from ..keys import Key
+    from ..stores import Cause, Removal, Store
+
+    Callback: TypeAlias = Callable[[Key, Connection, Cause], object]  # told of a departure, after the entry is gone
+
+__all__ = ("Departures",)
+
+log = logging.getLogger("sfere_tornado.hub")
+
+
+class Departures:
+    """What a hub does with those who leave its store.
+
+    Args:
+        store: its callbacks are taken over.
+        close: whether their streams are closed.
+    """
+
+    def __init__(self, store: Store[Connection], *, close: bool) -> None:
+        self.callbacks: list[Callback] = []
+        #: Set to False while the hub drains: streams are then cut one after the other, at their own time.
+        self.close = close
+        self._store = store
+        store.on_removal = self._close_removed
+        store.on_evict = self._tell
+
+    def __repr__(self) -> str:
+        return f"<Departures: {len(self.callbacks)} callbacks, {'closing' if self.close else 'not closing'}>"
+
+    def add(self, callback: Callback) -> Callback:
+        """Have a function told of every departure; see :meth:`Hub.on_evict`."""
+        if not callable(callback) or iscoroutinefunction(callback):
+            raise RegistryError(
+                f"on_evict takes a plain function, not {callback!r}; dispatch an effect for what must wait"
+            )
+        self.callbacks.append(callback)
+        return callback
+
+    def _close_removed(self, removal: Removal[Connection]) -> None:
+        # A connection that keeps another key can still be reached.
+        if not self.close or self._store.keys_of(removal.connection):
+            return
+        if removal.cause == "expired":
+            removal.connection.close(reason="expired")
+        elif removal.cause == "replaced":
+            # Were it to come back, the two would replace each other for ever.
+            removal.connection.close(reconnect=False, reason="replaced")
+        elif removal.cause == "size":
+            removal.connection.close(reason="server")
+        else:
+            removal.connection.close(reconnect=False, reason="server")
+
+    def _tell(self, key: Key, connection: Connection, cause: Cause) -> None:
+        for callback in self.callbacks:
+            try:
+                callback(key, connection, cause)
+            except Exception:
+                log.exception("on_evict callback %r failed for key %s, cause %s", callback, key, cause)

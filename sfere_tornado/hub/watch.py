@@ -1,0 +1,137 @@
+"""Looking after open streams, on every tick of the hub: signs of life, heartbeats, stalls, lifetimes, rights.
+
+How it works. Every stream is looked at once in a tick, a third of the heartbeat interval; the looking goes in slices,
+between which the event loop turns. What ends is ended before anything more is written to it.
+
+Law: **heartbeats renew nothing.** A lease is renewed by what the client's kernel acknowledges, a heartbeat or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Final
+
+from ..event_stream import comment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ..config import StreamConfig
+    from ..connection import Connection
+    from ..stores import Store
+    from ..writer import Writer
+
+__all__ = ("TICKS_PER_HEARTBEAT", "Watch")
+
+log = logging.getLogger("sfere_tornado.hub")
+
+#: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between one interval and one
+#: third more after its last event: exact enough for proxies, and one timer serves all streams.
+TICKS_PER_HEARTBEAT: Final = 3
+
+#: How much earlier than ``max_age`` a stream may end: all streams of a process that was just started would otherwise
+#: end, and come back, at once.
+AGE_JITTER: Final = 0.2
+
+
+class Watch:
+    """Every open stream, stored or not, and what is due for it.
+
+    Args:
+        settings: heartbeat, stall, ``max_age``, and how many are looked at in one go.
+        store: whose leases are renewed.
+        writer: writes the heartbeats.
+        timer: the hub's clock.
+        spawn: runs a coroutine as a task.
+    """
+
+    def __init__(
+        self,
+        settings: StreamConfig,
+        store: Store[Connection],
+        writer: Writer,
+        timer: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        #: In the order of opening.
+        self.streams: dict[Connection, None] = {}
+        self.tick_seconds = settings.heartbeat / TICKS_PER_HEARTBEAT
+        self._stalled_ticks = settings.stall / self.tick_seconds
+        self._max_age = settings.max_age
+        self._slice = settings.fan_out_slice
+        self._store = store
+        self._writer = writer
+        self._timer = timer
+        self._spawn = spawn
+        self._heartbeat = comment()
+        self._left_to_see: list[Connection] = []
+
+    def __repr__(self) -> str:
+        return f"<Watch: {len(self.streams)} streams, {len(self._left_to_see)} to be looked at>"
+
+    def add(self, connection: Connection) -> None:
+        """Look after a stream that has been opened."""
+        # The first heartbeat comes earlier, at random: streams opened together do not beat together for ever.
+        connection.idle_ticks = random.randrange(TICKS_PER_HEARTBEAT)  # noqa: S311  # no secret
+        if self._max_age is not None:
+            age = self._max_age * random.uniform(1 - AGE_JITTER, 1)  # noqa: S311  # no secret
+            connection.ends_at = self._timer() + age
+        self.streams[connection] = None
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a stream that has ended."""
+        self.streams.pop(connection, None)
+
+    def begin(self) -> None:
+        """Begin a look at every stream; what is left of the last one is done with it."""
+        self._left_to_see = list(self.streams)
+        self._left_to_see.reverse()
+
+    def go_on(self) -> bool:
+        """Look at some streams; returns whether there are more to be looked at."""
+        part = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
+        now = self._timer()
+        alive = [one for one in part if one.reason is None and not self._end_if_due(one, now)]
+        idle = [one for one in alive if self._is_idle(one)]
+        if idle:
+            self._writer.deliver(idle, self._heartbeat)
+        return bool(self._left_to_see)
+
+    def _end_if_due(self, connection: Connection, now: float) -> bool:
+        if connection.expires_at <= now:
+            connection.close(reconnect=False, reason="revoked")
+        elif connection.ends_at <= now:
+            connection.close(reason="expired")
+        elif connection.stalled_ticks > self._stalled_ticks:
+            connection.close(reason="slow")
+        else:
+            return False
+        return True
+
+    def _is_idle(self, connection: Connection) -> bool:
+        if connection.read_acknowledged():
+            self._store.renew(connection)
+            connection.stalled_ticks = 0
+        elif connection.outbox:
+            connection.stalled_ticks += 1
+        connection.idle_ticks += 1
+        if connection.idle_ticks < TICKS_PER_HEARTBEAT:
+            return False
+        if connection.revalidate is not None:
+            revalidate, connection.revalidate = connection.revalidate, None
+            self._spawn(self._revalidate(connection, revalidate))
+        return not connection.outbox
+
+    async def _revalidate(
+        self, connection: Connection, revalidate: Callable[[Connection], Coroutine[Any, Any, bool]]
+    ) -> None:
+        """Ask the application whether the client may stay; an answer that fails to come is no answer."""
+        try:
+            if not await revalidate(connection):
+                connection.close(reconnect=False, reason="revoked")
+        except Exception:
+            log.exception(
+                "revalidate failed for %r, which stays open; it is asked again at the next heartbeat", connection
+            )
+        connection.revalidate = revalidate

@@ -1,0 +1,39 @@
+"""Serving an application that has a hub: limits that fit many open streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+if TYPE_CHECKING:
+    from tornado.web import Application
+
+    from ..hub import Hub
+
+__all__ = ("BACKLOG", "SERVER_LIMITS", "listen")
+
+#: Connections that wait to be accepted, 4,096: with the usual 128, a thousand that come back at once wait for a second.
+BACKLOG: Final = 4096
+
+#: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at all.
+SERVER_LIMITS: Final = {
+    "max_header_size": 64 * 1024,  # a cookie jar, and signals in a query
+    "max_body_size": 1024 * 1024,  # forms and signals; an upload gets a server, or a handler, of its own
+    "body_timeout": 30.0,  # seconds for a body to arrive
+    "idle_connection_timeout": 75.0,  # seconds between requests; longer than the minute that proxies keep connections
+}
+
+
+def listen(hub: Hub, application: Application, port: int, address: str, **arguments: Any) -> int:
+    """Serve an application; see :meth:`sfere_tornado.hub.Hub.listen`."""
+    hub.install(application)
+    hub.start()
+    sockets = bind_sockets(
+        port, address, backlog=arguments.pop("backlog", BACKLOG), reuse_port=arguments.pop("reuse_port", False)
+    )
+    server = HTTPServer(application, **{**SERVER_LIMITS, **arguments})
+    server.add_sockets(sockets)
+    hub.servers.append(server)
+    return int(sockets[0].getsockname()[1])
