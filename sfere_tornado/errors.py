@@ -73,9 +73,20 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     """
     if not isinstance(word, str):
         return None
+    # A slip of one letter comes first: by resemblance alone "story" is nearer to "history" than to "store".
     candidates = list(known)
-    found = get_close_matches(word.lower(), [name.lower() for name in candidates], n=1, cutoff=0.6)
+    slips = [name for name in candidates if _one_slip(word.lower(), name.lower())]
+    lowered = [name.lower() for name in slips or candidates]
+    found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.0 if slips else 0.6)
     return next((name for name in candidates if found and name.lower() == found[0]), None)
+
+
+def _one_slip(word: str, name: str) -> bool:
+    """Tell whether a word is a name with one letter dropped, doubled, replaced, or swapped with its neighbour."""
+    head = next((n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
+    a, b = word[head:], name[head:]
+    swapped = len(a) > 1 and a[1::-1] + a[2:] == b
+    return a == b or a[1:] == b or a == b[1:] or a[1:] == b[1:] or swapped
 
 
 class SfereError(Exception):

@@ -11,5 +11,18 @@ from __future__ import annotations
 
 from .document import load, parse
 from .records import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
+from .rooms import GraceConfig, HistoryConfig, KeepConfig, PresenceConfig
 
-__all__ = ("CategoryConfig", "HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig", "load", "parse")
+__all__ = (
+    "CategoryConfig",
+    "GraceConfig",
+    "HistoryConfig",
+    "HubConfig",
+    "KeepConfig",
+    "LimitsConfig",
+    "PresenceConfig",
+    "StoreConfig",
+    "StreamConfig",
+    "load",
+    "parse",
+)

@@ -19,12 +19,12 @@ from yaml import AliasEvent, MappingNode, MarkedYAMLError, SafeLoader, ScalarNod
 from yaml.reader import ReaderError
 
 from ..errors import ConfigError, nearest
-from .records import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig, refuse_pointless
-from .values import Choices
+from .records import HubConfig, StoreConfig, refuse_pointless
+from .values import Choices, Names
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from yaml import Node
 
@@ -114,44 +114,33 @@ class _Reader:
         self.lines: dict[str, int] = {}
 
     def hub(self, root: Node) -> HubConfig:
-        parts: dict[str, Callable[[Node], Any]] = {
-            "store": self.store,
-            "stream": lambda node: self.record(StreamConfig, node, "stream"),
-            "limits": lambda node: self.record(LimitsConfig, node, "limits"),
-        }
-        return HubConfig(**{name: parts[name](node) for name, node in self.entries(root, "", parts)})
-
-    def store(self, node: Node) -> StoreConfig:
-        given = self.settings(StoreConfig, node, "store")
-        try:
-            store = StoreConfig(**given)
-            # Also what was set to its default was set on purpose.
-            refuse_pointless(store, given)
-        except ConfigError as error:
-            raise self.placed(error) from None
-        return store
+        return HubConfig(**self.settings(HubConfig, root, ""))
 
     def record(self, record: type, node: Node, path: str) -> Any:
         given = self.settings(record, node, path)
         try:
-            return record(**given)
+            made = record(**given)
+            if isinstance(made, StoreConfig):
+                # Also what was set to its default was set on purpose.
+                refuse_pointless(made, given)
+            return made
         except ConfigError as error:
             raise self.placed(error) from None
 
-    def categories(self, node: Node, path: str) -> dict[str, CategoryConfig]:
-        return {
-            name: CategoryConfig(**self.settings(CategoryConfig, rules, f"{path}.{name}"))
-            for name, rules in self.entries(node, path, None)
-        }
-
     def settings(self, record: type, node: Node, path: str) -> dict[str, Any]:
-        kinds: dict[str, Any] = {one.name: one.metadata.get("value") for one in fields(record)}
+        kinds: dict[str, Mapping[str, Any]] = {one.name: one.metadata for one in fields(record)}
         return {
-            name: self.categories(value, f"{path}.{name}")
-            if kinds[name] is None
-            else self.value(value, kinds[name], f"{path}.{name}")
+            name: self.setting(kinds[name], value, f"{path}.{name}" if path else name)
             for name, value in self.entries(node, path, kinds)
         }
+
+    def setting(self, kind: Mapping[str, Any], node: Node, path: str) -> Any:
+        if "part" in kind:
+            return self.record(kind["part"], node, path)
+        if "by_category" in kind:
+            rules = kind["by_category"]
+            return {name: self.record(rules, each, f"{path}.{name}") for name, each in self.entries(node, path, None)}
+        return self.value(node, kind["value"], path)
 
     def entries(self, node: Node, path: str, known: Collection[str] | None) -> Iterator[tuple[str, Node]]:
         """Give the names and nodes of a mapping, each checked when its turn comes: the first error is told first."""
@@ -182,7 +171,7 @@ class _Reader:
             raise self.wrong("has no value; write one, or remove the line", node, path)
         read: Callable[[Any], Any] = kind.read
         given = node.value
-        if isinstance(kind, Choices) and isinstance(node, SequenceNode):
+        if isinstance(kind, (Choices, Names)) and isinstance(node, SequenceNode):
             read, given = kind.check, [self.value(item, kind.each, path) for item in node.value]
         elif not isinstance(node, ScalarNode):
             raise self.wrong("must be one value, not a list and not settings of its own", node, path)

@@ -5,24 +5,19 @@ Times are seconds, sizes are bytes. A record is checked when it is made, so one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping  # noqa: TC003  # the documentation resolves it
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..errors import ConfigError
-from .values import Choice, Choices, Count, Duration, Size, Switch, size_text
+from .fields import DAY, HOUR, KIB, MIB, by_category, check_categories, check_parts, check_record, part, setting
+from .rooms import HistoryConfig, PresenceConfig
+from .values import Choice, Choices, Count, Duration, Names, Size, Switch, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .values import Value
-
 __all__ = ("CategoryConfig", "HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig", "refuse_pointless")
-
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
 
 #: Leases: shorter ones end while a client is still connecting, longer ones are no leases; use type memory.
 TTL: Final = Duration(0.1, 365 * DAY)
@@ -75,6 +70,7 @@ RENEWED_BY: Final = Choices(Choice(("request", "ack")))
 SAME_KEY: Final = Choice(("join", "replace", "refuse"))
 ON_FULL: Final = Choice(("refuse", "evict"))
 ANSWER: Final = Choice(("retry", "unavailable", "too_many"))
+COMPRESS: Final = Names()
 ON_SLOW: Final = Choice(("disconnect", "conflate"))
 
 #: See :attr:`StreamConfig.max_event_size`.
@@ -82,11 +78,6 @@ DEFAULT_EVENT_SIZE: Final = 256 * KIB
 
 #: The settings of a lease, which a store that never ends one does not have.
 LEASE_SETTINGS: Final = ("ttl", "expiry", "renewed_by")
-
-
-def setting(default: Any, value: Value) -> Any:
-    """Return the field of a record: its default, and what it may be."""
-    return field(default=default, metadata={"value": value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +96,7 @@ class CategoryConfig:
     same_key: Literal["join", "replace", "refuse"] | None = setting(None, SAME_KEY)
 
     def __post_init__(self) -> None:
-        _check(self, "category")
+        check_record(self, "category")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +125,11 @@ class StoreConfig:
     #: Whether a stream is closed when its connection leaves the store, so that nobody stays connected but deaf.
     close_on_evict: bool = setting(True, Switch())
     #: Rules of single categories of keys.
-    categories: Mapping[Any, CategoryConfig] = field(default_factory=dict)
+    categories: Mapping[Any, CategoryConfig] = by_category(CategoryConfig)
 
     def __post_init__(self) -> None:
-        _check(self, "store")
-        if not isinstance(self.categories, Mapping):
-            raise ConfigError(f"must map categories to their rules, not {self.categories!r}", path="store.categories")
-        for name, rules in self.categories.items():
-            if not isinstance(rules, CategoryConfig):
-                raise ConfigError(f"must be a CategoryConfig, not {rules!r}", path=f"store.categories.{name}")
-        # A copy: what the caller does to its own dict later must not reach a record that has been checked.
-        object.__setattr__(self, "categories", dict(self.categories))
+        check_record(self, "store")
+        check_categories(self, "store", CategoryConfig)
         refuse_pointless(self, [one.name for one in fields(self) if getattr(self, one.name) != one.default])
 
 
@@ -165,6 +150,9 @@ class StreamConfig:
     stall: float = setting(30.0, STALL)
     #: Streams that a broadcast writes to before the loop turns, 200: about a millisecond.
     fan_out_slice: int = setting(200, SLICE)
+    #: Categories whose streams are compressed, for clients that accept gzip. What is sent to many is compressed once, in one
+    #: context for all: only for what everybody of the category may read, never for one person's secrets.
+    compress: frozenset[str] = setting(frozenset(), COMPRESS)
     #: Bytes of one event on the wire, 256 KiB: a large page fragment fits.
     max_event_size: int = setting(DEFAULT_EVENT_SIZE, EVENT_SIZE)
     #: Bytes that a client may send on its open stream before it is cut, 16 KiB: nobody has reason to send any.
@@ -194,7 +182,7 @@ class StreamConfig:
     notsent_lowat: int = setting(16 * KIB, UNSENT)
 
     def __post_init__(self) -> None:
-        _check(self, "stream")
+        check_record(self, "stream")
         if self.max_event_size > self.max_outbox:
             # One of the two at least was set on purpose; that one is named.
             changed = "max_outbox" if self.max_event_size == DEFAULT_EVENT_SIZE else "max_event_size"
@@ -226,7 +214,7 @@ class LimitsConfig:
     answer: Literal["retry", "unavailable", "too_many"] = setting("retry", ANSWER)
 
     def __post_init__(self) -> None:
-        _check(self, "limits")
+        check_record(self, "limits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,17 +226,18 @@ class HubConfig:
     """
 
     #: Where connections are kept by key, and for how long.
-    store: StoreConfig = field(default_factory=StoreConfig)
+    store: StoreConfig = part(StoreConfig)
     #: How open event streams are kept, watched and ended.
-    stream: StreamConfig = field(default_factory=StreamConfig)
+    stream: StreamConfig = part(StreamConfig)
     #: How many of them there may be.
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    limits: LimitsConfig = part(LimitsConfig)
+    #: Who is here, and how long a departure waits before it is announced; None does without.
+    presence: PresenceConfig | None = part(PresenceConfig, optional=True)
+    #: Past events, for clients that come back; None keeps none.
+    history: HistoryConfig | None = part(HistoryConfig, optional=True)
 
     def __post_init__(self) -> None:
-        for name, kind in (("store", StoreConfig), ("stream", StreamConfig), ("limits", LimitsConfig)):
-            part = getattr(self, name)
-            if not isinstance(part, kind):
-                raise ConfigError(f"must be a {kind.__name__}, not {part!r}", path=name)
+        check_parts(self)
 
 
 def refuse_pointless(store: StoreConfig, given: Collection[str]) -> None:
@@ -276,14 +265,3 @@ def refuse_pointless(store: StoreConfig, given: Collection[str]) -> None:
             "means nothing with expiry fixed, which nothing renews; choose expiry sliding, or leave it out",
             path="store.renewed_by",
         )
-
-
-def _check(record: Any, path: str) -> None:
-    for one in fields(record):
-        value = getattr(record, one.name)
-        if "value" not in one.metadata or (value is None and one.default is None):
-            continue
-        try:
-            object.__setattr__(record, one.name, one.metadata["value"].check(value))
-        except ConfigError as error:
-            raise ConfigError(error.problem, path=f"{path}.{one.name}", suggestion=error.suggestion) from None

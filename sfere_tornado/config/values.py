@@ -184,6 +184,38 @@ class Choices:
         return frozenset(words)
 
 
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that the application has chosen."""
+
+    def read(self, text: str) -> str:
+        """Return the name; see :meth:`Value.read`."""
+        return self.check(text)
+
+    def check(self, value: Any) -> str:
+        """Return the name; see :meth:`Value.check`."""
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"must be a name, not {value!r}")
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Some names that the application has chosen, or none, kept as a frozenset; written as a list."""
+
+    each: Name = Name()
+
+    def read(self, text: str) -> frozenset[str]:
+        """Refuse: one text is no list; whoever reads a list hands its names to :meth:`check`."""
+        raise ConfigError(f"must be a list, not {text!r}", suggestion=f"[{text}]")
+
+    def check(self, value: Any) -> frozenset[str]:
+        """Return the names; see :meth:`Value.check`."""
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            raise ConfigError(f"must be a set of names, not {value!r}")
+        return frozenset(map(self.each.check, value))
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration as it is written in a document, to the millisecond."""
     rest = round(seconds * 1000)

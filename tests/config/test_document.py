@@ -7,7 +7,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sfere_tornado.config import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig, load, parse
+from sfere_tornado.config import (
+    CategoryConfig,
+    GraceConfig,
+    HistoryConfig,
+    HubConfig,
+    KeepConfig,
+    LimitsConfig,
+    PresenceConfig,
+    StoreConfig,
+    StreamConfig,
+    load,
+    parse,
+)
 from sfere_tornado.config.document import MAX_DEPTH, MAX_DOCUMENT
 from sfere_tornado.errors import ConfigError
 
@@ -31,6 +43,7 @@ store:
 stream:
   max_outbox: 2MiB
   on_slow: conflate
+  compress: [lobby, prices]
   stall: 45s
   fan_out_slice: 100
   max_event_size: 64KB
@@ -50,6 +63,27 @@ limits:
   per_key: 10
   per_address: 50
   answer: too_many
+presence:
+  announce: false
+  grace:
+    leave: 1s
+    client: 2s
+    slow: 3s
+    error: 4s
+    server: 5s
+    timeout: 6s
+    expired: 7s
+    replaced: 8s
+    revoked: 9s
+    hidden: 10m
+  categories:
+    lobby: {client: 3s}
+history:
+  count: 500
+  age: 10m
+  bytes: 2MiB
+  categories:
+    lobby: {count: 0, age: 1m, bytes: 64KiB}
 """
 
 #: Names that the application chooses: any word is right.
@@ -82,6 +116,7 @@ def test_a_full_document():
         stream=StreamConfig(
             max_outbox=2 * 1024 * 1024,
             on_slow="conflate",
+            compress=frozenset({"lobby", "prices"}),
             stall=45.0,
             fan_out_slice=100,
             max_event_size=64_000,
@@ -97,12 +132,35 @@ def test_a_full_document():
             notsent_lowat=32 * 1024,
         ),
         limits=LimitsConfig(total=5000, per_scope=1000, per_key=10, per_address=50, answer="too_many"),
+        presence=PresenceConfig(
+            announce=False,
+            grace=GraceConfig(
+                leave=1.0,
+                client=2.0,
+                slow=3.0,
+                error=4.0,
+                server=5.0,
+                timeout=6.0,
+                expired=7.0,
+                replaced=8.0,
+                revoked=9.0,
+                hidden=600.0,
+            ),
+            categories={"lobby": GraceConfig(client=3.0)},
+        ),
+        history=HistoryConfig(
+            count=500,
+            age=600.0,
+            bytes=2 * 1024 * 1024,
+            categories={"lobby": KeepConfig(count=0, age=60.0, bytes=64 * 1024)},
+        ),
     )
 
 
 def test_the_full_document_is_full():
     """The document of these tests has every setting of every record, so that none goes untested."""
     records = (HubConfig, StoreConfig, StreamConfig, LimitsConfig, CategoryConfig)
+    records += (PresenceConfig, GraceConfig, HistoryConfig, KeepConfig)
     names = {name for record in records for name in record.__dataclass_fields__}
     assert names <= set(re.findall(r"^ *(\w+):", FULL, re.MULTILINE))
 

@@ -53,6 +53,7 @@ def test_defaults_of_streams():
     assert dataclasses.asdict(StreamConfig()) == {
         "max_outbox": 1024 * 1024,
         "on_slow": "disconnect",
+        "compress": frozenset(),
         "stall": 30.0,
         "fan_out_slice": 200,
         "max_event_size": 256 * 1024,
