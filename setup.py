@@ -5,12 +5,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 TESTING = [
+    "aiohttp>=3.11,<4",  # as are httpx and requests: a client of ours in a test, nothing else
     "coverage>=7.6,<8",
     "docutils>=0.21",
+    "httpx>=0.28,<1",
     "hypothesis>=6.120,<7",
     "playwright>=1.50,<2",  # drives the system's Chromium; its own browser builds are not used
     "pytest>=8,<10",  # pytest-tornado 0.8.1 does not work with 10
     "pytest-tornado>=0.8.1,<0.9",
+    "requests>=2.32,<3",
     "setuptools<82",  # pytest-tornado 0.8.1 imports pkg_resources
     "sybil>=9,<11",  # runs the code blocks of README and docs
     "trustme>=1.2,<2",
@@ -27,7 +30,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     packages=find_packages(include=["sfere_tornado", "sfere_tornado.*"]),
-    package_data={"sfere_tornado": ["py.typed"]},
+    package_data={"sfere_tornado": ["py.typed", "web/static/*.js"]},
     python_requires=">=3.11",
     install_requires=["tornado>=6.5,<7", "pyyaml>=6,<7"],
     extras_require={

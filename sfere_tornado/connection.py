@@ -22,13 +22,15 @@ Not thread-safe: a connection is used from the thread of its event loop.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .compression import BEHIND, OPENING, PLAIN
 from .errors import ConnectionClosedError
 from .event_stream import Event, encode, retry
-from .writer import AT_ONCE, Delivery, Reason, Writer
+from .writer import AT_ONCE, NOT_NOW, Delivery, Reason, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable, Sequence
@@ -51,9 +53,6 @@ AWAY: Final = 2**31 - 1
 #: Bytes that leave together when a client catches up, 64 KiB: what is handed over can no longer be replaced by newer.
 CATCH_UP: Final = 64 * 1024
 
-#: What ``write`` returns while the connection is opening, waiting or ended: nothing was taken, see ``take``.
-_NOT_NOW: Final = -1
-
 
 class Health(NamedTuple):
     """How a stream is doing."""
@@ -66,7 +65,7 @@ class Health(NamedTuple):
 
 
 def _not_now(framed: bytes) -> int:
-    return _NOT_NOW
+    return NOT_NOW
 
 
 class Connection:
@@ -102,6 +101,7 @@ class Connection:
         "remote",
         "revalidate",
         "stalled_ticks",
+        "step",
         "write",
     )
 
@@ -124,6 +124,8 @@ class Connection:
         self.data: Any = None
         #: For the writer: takes framed bytes, returns how many.
         self.write: Callable[[bytes], int] = _not_now
+        #: For the writer: which compressed bytes the client can read.
+        self.step = OPENING
         #: The hub's ticks since something was last written, and since what waits last got on.
         self.idle_ticks = 0
         self.stalled_ticks = 0
@@ -161,8 +163,13 @@ class Connection:
         """Whether the stream waits for its transport; what is delivered meanwhile is kept and follows."""
         return self._transport is None and self.reason is None
 
-    def open(self, transport: Transport) -> None:
+    def open(self, transport: Transport, *, compressed: bool = False, live: bool = True) -> None:
         """Give the connection its transport, once; what was delivered while it was opening leaves now.
+
+        Args:
+            transport: the way.
+            compressed: whether the client has been given the header of a gzip stream.
+            live: False lets everything wait until :meth:`go_live`, while the opener writes what comes before it.
 
         Raises:
             ConnectionClosedError: when the connection has ended meanwhile.
@@ -173,7 +180,13 @@ class Connection:
         if self._transport is not None:
             raise RuntimeError(f"{self!r} has a transport already")
         self._transport = transport
-        if transport.ready():
+        self.step = BEHIND if compressed else PLAIN
+        if live:
+            self.go_live()
+
+    def go_live(self) -> None:
+        """Let what waits leave, after what the opener has written; nothing when the stream has ended meanwhile."""
+        if self.reason is None and self._transport is not None and self._transport.ready():
             self.drained()
 
     def send(self, event: Event) -> Delivery:
@@ -218,11 +231,10 @@ class Connection:
             return all(map(self._keep, payloads, names))
         if isinstance(outcome, OSError):
             if not transport.blocked(outcome):
-                self._failure = "client"
-                return False
+                return self._fail("client")
             return self._hand_over(transport, framed)
-        if outcome == _NOT_NOW:
-            return self._hand_over(transport, transport.frame(b"".join(payloads)))
+        if outcome == NOT_NOW:
+            return self._hand_over(transport, transport.frame(self.alone(b"".join(payloads))))
         return self._hand_over(transport, framed[outcome:])
 
     def settle(self) -> Reason:
@@ -234,12 +246,12 @@ class Connection:
     def drained(self) -> None:
         """Take note that everything handed to the transport is gone; what waited meanwhile leaves, joined."""
         transport = self._transport
-        if self.reason is not None or transport is None:
+        if self.reason is not None or self._failure is not None or transport is None:
             return
         self.outbox -= self._on_way
         self._on_way = self.stalled_ticks = 0
         while self._waiting:
-            if not self._hand_over(transport, transport.frame(self._next_joined(self._waiting))):
+            if not self._hand_over(transport, transport.frame(self.alone(self._next_joined(self._waiting)))):
                 self.settle()
                 return
             if self._on_way:
@@ -256,9 +268,9 @@ class Connection:
                 end; only a reconnection time keeps it away).
             reason: why, for whoever is told of the end.
         """
-        if self.reason is None and self._writer.pending:
-            self._writer.flush()
-        self._close(reconnect=reconnect, reason=reason)
+        if self.reason is None:
+            pending = self._writer.hand_out(self) if self._writer.pending else []
+            self._close(reconnect=reconnect, reason=reason, pending=b"".join(pending))
 
     def end(self, reason: Reason) -> bool:
         """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""
@@ -290,18 +302,19 @@ class Connection:
         self.acknowledged = seen
         return True
 
-    def _close(self, *, reconnect: bool, reason: Reason) -> None:
-        if self.reason is not None:
-            return
+    def _close(self, *, reconnect: bool, reason: Reason, pending: bytes = b"") -> None:
         transport, waiting = self._transport, self._waiting
         self.end(reason)
         if transport is None:
             return
         if reconnect:
+            if pending and waiting is None:
+                with suppress(ConnectionError):
+                    transport.write(transport.frame(self.alone(pending)))
             transport.abort()
         else:
-            last_words = b"".join([*(waiting or {}).values(), retry(AWAY)])
-            transport.finish(transport.frame(last_words) + transport.last_frame)
+            last_words = b"".join([*(waiting or {}).values(), pending, retry(AWAY)])
+            transport.finish(transport.frame(self.alone(last_words)) + transport.last_frame)
 
     def _keep(self, payload: bytes, name: Hashable) -> bool:
         """Let an event wait."""
@@ -310,13 +323,29 @@ class Connection:
             return False
         place = name if name is not None and self.conflate else object()
         # The newest comes after everything that was delivered before it, not to the place of the one that it replaces.
-        size = self.outbox - len(waiting.pop(place, b"")) + len(payload)
+        replaced = waiting.pop(place, b"")
+        if replaced and self.step > BEHIND:
+            # What it never gets, later blocks must not point to.
+            self.step = BEHIND
+        size = self.outbox - len(replaced) + len(payload)
         if size > self.max_outbox:
-            self._failure = "slow"
-            return False
+            return self._fail("slow")
         waiting[place] = payload
         self.outbox = size
         return True
+
+    def alone(self, payload: bytes) -> bytes:
+        """Return bytes of events as this client can read them, whatever it got before: compressed, where it is."""
+        compressor = self._writer.compressor
+        if compressor is None or self.step == PLAIN:
+            return payload
+        return compressor.independent(payload)
+
+    def _fail(self, reason: Reason) -> bool:
+        """Take note why the stream must be settled; until that is done nothing more is written. Returns False."""
+        self._failure = reason
+        self.write = _not_now
+        return False
 
     def _hand_over(self, transport: Transport, framed: bytes) -> bool:
         """Give bytes to the transport, whose business they are until it has drained; returns False if it is closed."""
@@ -326,8 +355,7 @@ class Connection:
         try:
             gone = transport.write(framed)
         except ConnectionError:
-            self._failure = "client"
-            return False
+            return self._fail("client")
         if not gone:
             self._on_way = len(framed)
             self.outbox += len(framed)

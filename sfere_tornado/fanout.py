@@ -7,7 +7,7 @@ stops the others (see :mod:`.writer`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .event_stream import Event, encode
 from .writer import AT_ONCE, Delivery, Failure, Writer
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from .connection import Connection
+    from .keys import Key, Pattern
     from .writer import Reason
 
 __all__ = ("Fanout",)
@@ -27,12 +28,23 @@ class Fanout:
     Args:
         connections: the receivers; each gets the bytes once, in this order. The sequence must not be changed afterwards.
         writer: writes what is delivered; by default at once.
+        pattern: whom it is meant for, also those who are not here at the moment; None when it is just these.
+        exclude: whom of the pattern it is not for.
     """
 
-    __slots__ = ("connections", "deliveries", "writer")
+    __slots__ = ("connections", "deliveries", "exclude", "pattern", "writer")
 
-    def __init__(self, connections: Sequence[Connection], writer: Writer = AT_ONCE) -> None:
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        writer: Writer = AT_ONCE,
+        *,
+        pattern: Key | Pattern | None = None,
+        exclude: Any = (),
+    ) -> None:
         self.connections = connections
+        self.pattern = pattern
+        self.exclude = exclude
         self.writer = writer
         #: What was delivered to all of them so far.
         self.deliveries: list[Delivery] = []
@@ -76,5 +88,7 @@ class Fanout:
 
     def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
         """End every stream, after what was delivered before; see :meth:`Connection.close`."""
+        # Once for all, instead of looking for each one's last words.
+        self.writer.flush()
         for connection in self.connections:
             connection.close(reconnect=reconnect, reason=reason)

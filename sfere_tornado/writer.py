@@ -30,7 +30,9 @@ from .framing import chunked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Sequence
+    from collections.abc import Set as AbstractSet
 
+    from .compression import Share, SharedCompressor
     from .keys import Key
 
 __all__ = ("AT_ONCE", "MAX_TURN", "SLICE", "Delivery", "Failure", "Reason", "Receiver", "Writer")
@@ -47,6 +49,10 @@ SLICE: Final = 200
 MAX_TURN: Final = 1024 * 1024
 
 
+#: What ``write`` returns where nothing was taken and the events themselves are wanted.
+NOT_NOW: Final = -1
+
+
 class Receiver(Protocol):
     """**Protocol:** one connection, as the writer needs it."""
 
@@ -56,6 +62,10 @@ class Receiver(Protocol):
     write: Callable[[bytes], int]
     #: Set to 0 with each write.
     idle_ticks: int
+    #: Which compressed bytes it can read; see :mod:`.compression`.
+    step: int
+    #: Bytes that wait for its socket.
+    outbox: int
 
     def take(self, payloads: Sequence[bytes], names: Sequence[Hashable], framed: bytes, outcome: int | OSError) -> bool:
         """Take what ``write`` did not take whole; returns False when the receiver must be settled."""
@@ -125,16 +135,19 @@ class _Turns:
 class _Job:
     """Receivers with the same deliveries before them, and how far they have been written to."""
 
-    __slots__ = ("before", "delivery", "framed", "names", "payloads", "position", "receivers")
+    __slots__ = ("before", "delivery", "framed", "names", "parts", "payloads", "position", "receivers")
 
     def __init__(self, before: _Job | None, delivery: Delivery, receivers: Sequence[Receiver]) -> None:
         self.before = before
         self.delivery = delivery
         self.receivers = receivers
         self.position = 0
+        #: Parts that are being written: one inside another, where somebody's end has everything written at once.
+        self.parts = 0
         self.payloads: Sequence[bytes] = ()
         self.names: Sequence[Hashable] = ()
-        self.framed = b""
+        #: None where every receiver has to take the events themselves.
+        self.framed: bytes | None = b""
 
     def deliveries(self) -> list[Delivery]:
         """Return the deliveries, first to last."""
@@ -145,17 +158,29 @@ class _Job:
         found.reverse()
         return found
 
-    def prepare(self) -> None:
-        """Join and frame what all receivers of the job get; only once it is known that there are some."""
+    def prepare(self, compressor: SharedCompressor | None) -> list[_Job]:
+        """Join and frame what all receivers of the job get; returns one job for each kind of bytes that they can read."""
         deliveries = self.deliveries()
         if len(deliveries) == 1:
             self.payloads, self.names = deliveries[0].payloads, deliveries[0].names
         else:
             self.payloads = [payload for delivery in deliveries for payload in delivery.payloads]
             self.names = [name for delivery in deliveries for name in delivery.names]
-        self.framed = chunked(self.payloads[0] if len(self.payloads) == 1 else b"".join(self.payloads))
+        joined = self.payloads[0] if len(self.payloads) == 1 else b"".join(self.payloads)
+        if compressor is None:
+            self.framed = chunked(joined)
+            parts = [self]
+        else:
+            parts = [self._part(share) for share in compressor.shares(joined, self.receivers)]
         for delivery in deliveries:
-            delivery._jobs += 1  # noqa: SLF001  # the two are one thing
+            delivery._jobs += len(parts)  # noqa: SLF001  # the two are one thing
+        return parts
+
+    def _part(self, share: Share[Receiver]) -> _Job:
+        part = _Job(self.before, self.delivery, share.receivers)
+        part.payloads, part.names = self.payloads, self.names
+        part.framed = None if share.data is None else chunked(share.data)
+        return part
 
 
 class Writer:
@@ -165,16 +190,29 @@ class Writer:
         slice_size: receivers written to before the loop turns.
     """
 
-    __slots__ = ("_call_soon", "_gathered", "_held", "_jobs", "_scheduled", "_writing", "slice_size")
+    __slots__ = (
+        "_call_soon",
+        "_gathered",
+        "_held",
+        "_jobs",
+        "_scheduled",
+        "_served",
+        "_writing",
+        "compressor",
+        "slice_size",
+    )
 
-    def __init__(self, *, slice_size: int = SLICE) -> None:
+    def __init__(self, *, slice_size: int = SLICE, compressor: SharedCompressor | None = None) -> None:
         self.slice_size = slice_size
+        self.compressor = compressor
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
         #: What was delivered in this turn, and how many bytes that is.
         self._gathered: list[Delivery] = []
         self._held = 0
         self._jobs: deque[_Job] = deque()
         self._scheduled = False
+        # Receivers that were handed out what is pending.
+        self._served: set[Receiver] = set()
         # Whether everything is being written: what is delivered meanwhile, by whoever was told of an end, is written by
         # the same loop, for a call inside a call for each of a thousand dead receivers would be too deep.
         self._writing = False
@@ -213,7 +251,7 @@ class Writer:
         delivery.payloads.append(payload)
         delivery.names.append(name)
         self._held += len(payload)
-        if self._held > MAX_TURN or (self._call_soon is None and not self._writing):
+        if not self._writing and (self._held > MAX_TURN or self._call_soon is None):
             self.flush()
         elif self._call_soon is not None and not self._scheduled:
             self._scheduled = True
@@ -229,6 +267,22 @@ class Writer:
         finally:
             self._writing = writing
 
+    def hand_out(self, receiver: Receiver) -> list[bytes]:
+        """Return what has been delivered to a receiver and not yet written, in order; it is the caller's business now.
+
+        For whoever ends a stream: its last words must not wait, and nobody else's need be written for them.
+        """
+        payloads: list[bytes] = []
+        for job in self._jobs:
+            if receiver in job.receivers[job.position :]:
+                payloads += job.payloads
+        for delivery in self._gathered:
+            if receiver in delivery.receivers:
+                payloads += delivery.payloads
+        if payloads:
+            self._served.add(receiver)
+        return payloads
+
     def _write_slice(self) -> None:
         self._scheduled = False
         self._write(self.slice_size)
@@ -239,7 +293,7 @@ class Writer:
     def _write(self, limit: int | None) -> None:
         if not self._jobs:
             gathered, self._gathered, self._held = self._gathered, [], 0
-            self._jobs.extend(_plan(gathered))
+            self._jobs.extend(_plan(gathered, self.compressor))
         while self._jobs and (limit is None or limit > 0):
             job = self._jobs[0]
             begin = job.position
@@ -250,10 +304,12 @@ class Writer:
                 self._jobs.popleft()
             if limit is not None:
                 limit -= len(part)
-            _send(job, part)
+            _send(job, part, self._served)
+        if not self.pending:
+            self._served.clear()
 
 
-def _plan(gathered: Sequence[Delivery]) -> list[_Job]:
+def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> list[_Job]:
     """Return the jobs of a turn, by receivers that have the same deliveries before them."""
     if len(gathered) == 1:
         jobs = [_Job(None, gathered[0], gathered[0].receivers)]
@@ -271,18 +327,21 @@ def _plan(gathered: Sequence[Delivery]) -> list[_Job]:
         for receiver, job in last_of.items():
             job.receivers.append(receiver)  # type: ignore[attr-defined]  # made above, as a list
         jobs = list(dict.fromkeys(last_of.values()))
-    for job in jobs:
-        job.prepare()
+    jobs = [part for job in jobs if job.receivers for part in job.prepare(compressor)]
     for delivery in gathered:
         if not delivery.receivers:
             delivery.done = True
-    return [job for job in jobs if job.receivers]
+    return jobs
 
 
-def _send(job: _Job, part: Sequence[Receiver]) -> None:
-    framed = job.framed
+def _send(job: _Job, part: Sequence[Receiver], served: AbstractSet[Receiver]) -> None:
+    job.parts += 1
+    framed = b"" if job.framed is None else job.framed
     size = len(framed)
     troubled: list[tuple[Receiver, int | OSError]] = []
+    if job.framed is None:
+        troubled = [(receiver, NOT_NOW) for receiver in part]
+        part = ()
     for receiver in part:
         receiver.idle_ticks = 0
         try:
@@ -295,16 +354,19 @@ def _send(job: _Job, part: Sequence[Receiver]) -> None:
     failed: list[Receiver] = []
     deliveries = job.deliveries()
     for receiver, outcome in troubled:
-        if receiver.take(job.payloads, job.names, framed, outcome):
+        if receiver in served:
+            continue
+        if not receiver.take(job.payloads, job.names, framed, outcome):
+            failed.append(receiver)
+        elif receiver.outbox:
             for delivery in deliveries:
                 delivery.waited += 1
-        else:
-            failed.append(receiver)
     for receiver in failed:
         failure = Failure(receiver.key, receiver, receiver.settle())
         for delivery in deliveries:
             delivery.failures.append(failure)
-    if job.position == len(job.receivers):
+    job.parts -= 1
+    if job.position == len(job.receivers) and not job.parts:
         for delivery in deliveries:
             delivery._jobs -= 1  # noqa: SLF001  # the two are one thing
             delivery.done = delivery._jobs == 0  # noqa: SLF001  # the same

@@ -16,12 +16,12 @@ PACKAGE = Path(sfere_tornado.__file__).parent
 #: Rooms by floor; a room imports only from lower floors, or from within itself.
 FLOORS = [
     {"errors"},
-    {"keys", "event_stream", "framing", "dispatch", "config"},
+    {"keys", "event_stream", "framing", "compression", "dispatch", "config"},
     {"admission", "connection", "fanout", "history", "presence", "stores", "transport", "writer"},
     {"registries"},
     {"hub"},
     {"web"},
-    {"testing"},
+    {"testing", "cli"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

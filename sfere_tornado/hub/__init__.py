@@ -5,6 +5,7 @@ This is the only room with a timer, :mod:`.alarm`.
 
 from __future__ import annotations
 
-from .hub import MAX_CHAINS, Hub
+from .chains import MAX_CHAINS
+from .hub import Hub
 
 __all__ = ("MAX_CHAINS", "Hub")

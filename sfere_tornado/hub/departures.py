@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
     Callback: TypeAlias = Callable[[Key, Connection, Cause], object]  # told of a departure, after the entry is gone
 
-__all__ = ("Departures",)
+__all__ = ("Departures", "check_callback")
 
 log = logging.getLogger("sfere_tornado.hub")
+
+
+def check_callback(callback: object, name: str) -> None:
+    """Check a callback of the application.
+
+    Raises:
+        RegistryError: when it cannot be called, or is a coroutine function, which nobody would await.
+    """
+    if not callable(callback) or iscoroutinefunction(callback):
+        raise RegistryError(f"{name} takes a plain function, not {callback!r}; dispatch an effect for what must wait")
 
 
 class Departures:
@@ -38,6 +48,8 @@ class Departures:
         self.callbacks: list[Callback] = []
         #: Set to False while the hub drains: streams are then cut one after the other, at their own time.
         self.close = close
+        #: Told of a connection that has left one of its keys and keeps others.
+        self.on_kept: Callable[[Removal[Connection]], object] | None = None
         self._store = store
         store.on_removal = self._close_removed
         store.on_evict = self._tell
@@ -47,16 +59,17 @@ class Departures:
 
     def add(self, callback: Callback) -> Callback:
         """Have a function told of every departure; see :meth:`Hub.on_evict`."""
-        if not callable(callback) or iscoroutinefunction(callback):
-            raise RegistryError(
-                f"on_evict takes a plain function, not {callback!r}; dispatch an effect for what must wait"
-            )
+        check_callback(callback, "on_evict")
         self.callbacks.append(callback)
         return callback
 
     def _close_removed(self, removal: Removal[Connection]) -> None:
-        # A connection that keeps another key can still be reached.
-        if not self.close or self._store.keys_of(removal.connection):
+        if self._store.keys_of(removal.connection):
+            # It can still be reached.
+            if self.on_kept is not None:
+                self.on_kept(removal)
+            return
+        if not self.close:
             return
         if removal.cause == "expired":
             removal.connection.close(reason="expired")

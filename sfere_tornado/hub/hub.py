@@ -4,10 +4,8 @@ A hub has a store, a dispatcher with the library's registries and the applicatio
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
 looks after open streams, :mod:`.alarm` is the timer, :mod:`.stopping` the end.
 
-Law: **nothing is bound to an event loop before** :meth:`Hub.start`, which the first stream calls; so a hub may be made at
-import, and before a fork.
-
-Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
+Law: **nothing is bound to an event loop before** :meth:`Hub.start`, which the first stream calls: a hub may be made at
+import, and before a fork. Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
 
 from __future__ import annotations
@@ -15,37 +13,37 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from concurrent.futures import Future as ThreadFuture
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..admission import Admission
+from ..compression import SharedCompressor
 from ..config import HubConfig
 from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..errors import HubError
-from ..registries.connections import connections
-from ..registries.sse import sse
+from ..registries.presence import announce
 from ..stores import from_config
 from ..writer import Writer
 from .alarm import Alarm
-from .departures import Departures
+from .chains import Chains
+from .departures import Departures, check_callback
+from .rooms import make_history, make_presence, make_registries
 from .stopping import TIMEOUT, WINDOW, drain, run_until_signal
+from .threads import dispatch_soon
 from .watch import Watch
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from concurrent.futures import Future as ThreadFuture
 
     from ..connection import Connection
     from ..dispatch import Chain, Context, Dispatched
     from ..keys import Key
+    from ..presence import Change
     from ..stores import Cause, Store
 
-__all__ = ("MAX_CHAINS", "Hub")
-
-#: Interceptor chains kept ready, one for each combination of class and route. An application has a few dozen; one that
-#: makes its interceptors anew for each request must not fill the memory with them.
-MAX_CHAINS: Final = 1024
+__all__ = ("Hub",)
 
 
 class Hub:
@@ -83,21 +81,24 @@ class Hub:
         self.system: dict[str, Any] = dict(system or {})
         self.store: Store[Connection] = from_config(self.config.store, timer) if store is None else store
         self.departures = Departures(self.store, close=self.config.store.close_on_evict)
-        self.writer = Writer(slice_size=self.config.stream.fan_out_slice)
+        compressor = SharedCompressor() if self.config.stream.compress else None
+        self.writer = Writer(slice_size=self.config.stream.fan_out_slice, compressor=compressor)
         self.admission = Admission(self.config.limits, self.store)
-        self.watch = Watch(self.config.stream, self.store, self.writer, timer, self._spawn)
-        library = [
-            sse(max_event_size=self.config.stream.max_event_size),
-            connections(self.store, id_fn=id_fn, writer=self.writer, admission=self.admission),
-        ]
-        self.dispatcher = Dispatcher([*library, *registries], interceptors=interceptors, spawn=self._spawn)
+        self.watch = Watch(self.config.stream, self.store, self.writer, timer, self.spawn)
+        #: Past events, when the configuration keeps any; who is here, when it has presence.
+        self.history = make_history(self.config, timer)
+        self.presence = make_presence(self.config, timer)
+        self.on_change: list[Callable[[Change], Any]] = []
+        self.dispatcher = Dispatcher(
+            [*make_registries(self, id_fn), *registries], interceptors=interceptors, spawn=self.spawn
+        )
         #: Dispatches under way, and other work that a stop waits for.
         self.tasks: set[asyncio.Task[None]] = set()
         #: Servers that :meth:`listen` has started.
         self.servers: list[Any] = []
         #: Whether the hub is being drained: newcomers are sent away for a while.
         self.draining = False
-        self._chains: dict[tuple[int, ...], tuple[tuple[Mapping[str, Any], ...], Chain]] = {}
+        self._chains = Chains(self.dispatcher)
         self._next_look = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -150,6 +151,33 @@ class Hub:
         """
         return self.departures.add(callback)
 
+    def on_presence(self, callback: Callable[[Change], Any]) -> Callable[[Change], Any]:
+        """Register a function that is told of every change in who is here; use it as a decorator.
+
+        Args:
+            callback: called with the :class:`~sfere_tornado.presence.Change`, whose ``kind`` is ``joined``, ``left``,
+                ``away``, ``back`` or ``changed``. Effects that it returns are dispatched.
+
+        Raises:
+            HubError: when the hub has no presence; give the configuration a section ``presence``.
+            RegistryError: when it is a coroutine function.
+        """
+        if self.presence is None:
+            raise HubError("this hub has no presence; give its configuration a section presence")
+        check_callback(callback, "on_presence")
+        self.on_change.append(callback)
+        return callback
+
+    def cursor(self) -> str:
+        """Return the id of this moment, to be put into a page: its stream begins with what has happened since.
+
+        Raises:
+            HubError: when the hub keeps no history; give the configuration a section ``history``.
+        """
+        if self.history is None:
+            raise HubError("this hub keeps no history; give its configuration a section history")
+        return self.history.cursor()
+
     def dispatch(
         self,
         effects: Any,
@@ -193,20 +221,7 @@ class Hub:
         loop = self._loop
         if loop is None or loop.is_closed():
             raise HubError("the hub has not been started; call hub.start() in the event loop first")
-        told: ThreadFuture[Dispatched] = ThreadFuture()
-
-        def dispatch() -> None:
-            if not told.set_running_or_notify_cancel():
-                return
-            try:
-                dispatched = self.dispatch(effects, system=system, dispatch_data=dispatch_data)
-            except Exception as error:
-                told.set_exception(error)
-            else:
-                self._spawn(_tell_later(dispatched, told))
-
-        loop.call_soon_threadsafe(dispatch)
-        return told
+        return dispatch_soon(self, loop, effects, system, dispatch_data)
 
     def revoke(self, pattern: Any) -> int:
         """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
@@ -336,37 +351,38 @@ class Hub:
             self.watch.begin()
             self._go_on_watching()
         self.store.expire()
+        if self.presence is not None:
+            changes = self.presence.expire()
+            if changes:
+                self.dispatch(announce(changes))
 
     # -- for the web room
 
     def opened(self, connection: Connection) -> None:
         """Take note of a stream that has been opened."""
         self.watch.add(connection)
-        if self._alarm is not None:
-            self._alarm.set()
+        self.set_alarm()
 
     def ended(self, connection: Connection) -> None:
         """Take note of a stream that has ended."""
         self.watch.remove(connection)
 
+    def set_alarm(self) -> None:
+        """Take note that something may be due earlier than it was."""
+        if self._alarm is not None:
+            self._alarm.set()
+
     def chain(self, interceptors: Sequence[Mapping[str, Any]]) -> Chain:
         """Return the chain of the hub's interceptors and these, outermost first; made once for each combination."""
-        key = tuple(map(id, interceptors))
-        kept = self._chains.get(key)
-        if kept is None:
-            # The interceptors are kept with the chain: while they live, nothing else can have their ids.
-            kept = (tuple(interceptors), self.dispatcher.chain(*interceptors))
-            if len(self._chains) < MAX_CHAINS:
-                self._chains[key] = kept
-        return kept[1]
+        return self._chains.get(interceptors)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back after some seconds; returns the handle that cancels it."""
         return asyncio.get_running_loop().call_later(seconds, callback)
 
     def _due_in(self) -> float:
-        expiry = self.store.next_expiry()
-        return (self._next_look if expiry is None else min(self._next_look, expiry)) - self.time()
+        ends = [self.store.next_expiry(), None if self.presence is None else self.presence.next_expiry()]
+        return min([self._next_look, *(end for end in ends if end is not None)]) - self.time()
 
     def _go_on_watching(self) -> None:
         while self.watch.go_on():
@@ -374,15 +390,10 @@ class Hub:
                 self._loop.call_soon(self._go_on_watching)
                 return
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine as a task that a stop waits for."""
         task = asyncio.get_running_loop().create_task(coroutine)
         # The loop itself keeps tasks only weakly.
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
-
-
-async def _tell_later(dispatched: Dispatched, told: ThreadFuture[Dispatched]) -> None:
-    """Hand a dispatch to another thread once everything in it is finished."""
-    await dispatched
-    told.set_result(dispatched)

@@ -102,7 +102,7 @@ class Watch:
         if connection.expires_at <= now:
             connection.close(reconnect=False, reason="revoked")
         elif connection.ends_at <= now:
-            connection.close(reason="expired")
+            connection.close(reason="server")
         elif connection.stalled_ticks > self._stalled_ticks:
             connection.close(reason="slow")
         else:

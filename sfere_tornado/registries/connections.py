@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..admission import Admission
     from ..dispatch import Context, Dispatched, DispatchError, Result
+    from ..history import History
     from ..stores import Store
     from ..writer import Failure, Writer
 
@@ -143,6 +144,7 @@ def connections(
     id_fn: Callable[[Context], Any] | None = None,
     writer: Writer = AT_ONCE,
     admission: Admission | None = None,
+    history: History | None = None,
 ) -> Registry:
     """Return the registry of the sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
 
@@ -152,6 +154,7 @@ def connections(
             what a client may choose. None is an error, not a scope for everybody. By default all are in ``"default"``.
         writer: writes what is broadcast; by default at once.
         admission: refuses a newcomer whose scope or key has too many; by default nobody.
+        history: keeps what is sent to a key also while nobody is there; by default nothing is kept.
     """
     scope_of = id_fn or default_scope
     registry = Registry("connections")
@@ -171,8 +174,8 @@ def connections(
         own = ctx.system.get("sse")
         if own is None:
             found = store.get(key)
-            if found:
-                ctx.system["sse"] = _as_one(found, writer)
+            if found or _is_kept(history, key):
+                ctx.system["sse"] = _as_one(found, writer, key, history)
         elif isinstance(own, Connection):
             # Nothing may be awaited between this look and the put: a client that leaves in between would stay for ever.
             if own.closed:
@@ -180,6 +183,9 @@ def connections(
             if admission is not None:
                 admission.check_key(key)
             store.put(key, own)
+            if history is not None:
+                # From here on its events wait for it; what came before is replayed, up to just here.
+                ctx.dispatch_data["stored_position"] = history.position
             if own.key is None:
                 own.key = key
 
@@ -202,7 +208,8 @@ def connections(
         found = store.connections(options["pattern"], exclude=options.get("exclude", ()))
         if options.get("each"):
             return _to_each(ctx, found, effects)
-        return _to_all(ctx, Fanout(found, writer), effects)
+        pattern, exclude = options["pattern"], options.get("exclude", ())
+        return _to_all(ctx, Fanout(found, writer, pattern=pattern, exclude=exclude), effects)
 
     @registry.effect("with_connection")
     def with_connection_effect(ctx: Context, key: Any, *effects: tuple[Any, ...]) -> Dispatched | None:
@@ -213,9 +220,9 @@ def connections(
             effects: what to dispatch.
         """
         found = store.peek(key)
-        if not found or not effects:
+        if not effects or not (found or _is_kept(history, as_key(key))):
             return None
-        return ctx.dispatch(effects, system={"sse": _as_one(found, writer)})
+        return ctx.dispatch(effects, system={"sse": _as_one(found, writer, as_key(key), history)})
 
     return registry
 
@@ -226,8 +233,14 @@ def _full_key(scope: Any, inner: Any) -> Key:
     return as_key((scope, inner))
 
 
-def _as_one(found: Sequence[Connection], writer: Writer) -> Connection | Fanout:
-    return found[0] if len(found) == 1 else Fanout(found, writer)
+def _is_kept(history: History | None, key: Key) -> bool:
+    return history is not None and history.categories.get(key.category, history.keep).count > 0
+
+
+def _as_one(found: Sequence[Connection], writer: Writer, key: Key, history: History | None) -> Connection | Fanout:
+    if len(found) == 1 and not _is_kept(history, key):
+        return found[0]
+    return Fanout(found, writer, pattern=key)
 
 
 def _to_all(ctx: Context, fanout: Fanout, effects: tuple[Any, ...]) -> BroadcastResult | Awaitable[BroadcastResult]:

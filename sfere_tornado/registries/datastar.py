@@ -29,12 +29,13 @@ from .datastar_text import (
     given_options,
     html_text,
     script_element,
+    signals_json,
     signals_text,
 )
 from .sse import receiver, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ..connection import Connection
     from ..dispatch import Context
@@ -53,6 +54,7 @@ __all__ = (
     "patch_elements_seq",
     "patch_signals",
     "remove_elements",
+    "signals_json",
     "sse_delete",
     "sse_get",
     "sse_patch",
@@ -70,6 +72,7 @@ def patch_elements(
     use_view_transition: bool = False,
     id: str | None = None,  # noqa: A002  # the field's name in the standard
     retry: int | None = None,
+    conflate: Hashable = None,
 ) -> tuple[Any, ...]:
     """Return the action that puts elements into the page.
 
@@ -82,6 +85,7 @@ def patch_elements(
         use_view_transition: let the browser animate the change, where it can.
         id: the event's, which comes back as ``Last-Event-ID``; an empty one is none.
         retry: the client's new reconnection time in milliseconds; 0 and :data:`DEFAULT_RETRY` change nothing.
+        conflate: as for :func:`~sfere_tornado.registries.sse.send`: a newer event of the name may replace an older one.
 
     Returns:
         ``("patch_elements", elements)``, followed by a dict of the options that are not the default.
@@ -89,9 +93,9 @@ def patch_elements(
     Raises:
         EventError: when an option may not stand on the wire, or the client would refuse it.
     """
-    given = {"selector": selector, "mode": mode, "namespace": namespace, "use_view_transition": use_view_transition}
     check_html(elements)
-    return _action("patch_elements", elements, {**given, "id": id, "retry": retry})
+    where = {"selector": selector, "mode": mode, "namespace": namespace, "use_view_transition": use_view_transition}
+    return _action("patch_elements", elements, {**where, "id": id, "retry": retry, "conflate": conflate})
 
 
 def patch_elements_seq(
@@ -103,18 +107,19 @@ def patch_elements_seq(
     use_view_transition: bool = False,
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
+    conflate: Hashable = None,
 ) -> tuple[Any, ...]:
     """Return the action that puts several elements into the page with one event; blank ones are left out.
 
     Args and errors as for :func:`patch_elements`, but that ``elements`` is an iterable of such.
     """
-    given = {"selector": selector, "mode": mode, "namespace": namespace, "use_view_transition": use_view_transition}
     if isinstance(elements, (str, bytes)):
         raise EventError("is one piece of HTML; patch_elements takes one, patch_elements_seq several", "elements")
     several = list(elements)
     for one in several:
         check_html(one)
-    return _action("patch_elements_seq", several, {**given, "id": id, "retry": retry})
+    where = {"selector": selector, "mode": mode, "namespace": namespace, "use_view_transition": use_view_transition}
+    return _action("patch_elements_seq", several, {**where, "id": id, "retry": retry, "conflate": conflate})
 
 
 def remove_elements(
@@ -135,6 +140,7 @@ def patch_signals(
     only_if_missing: bool = False,
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
+    conflate: Hashable = None,
 ) -> tuple[Any, ...]:
     """Return the action that merges signals into those of the page (RFC 7386: None removes one).
 
@@ -143,6 +149,7 @@ def patch_signals(
         only_if_missing: leave alone what the page has already.
         id: as for :func:`patch_elements`.
         retry: as for :func:`patch_elements`.
+        conflate: as for :func:`patch_elements`.
 
     Raises:
         EventError: when signals are something else, or an option is wrong; NaN and what else JSON cannot say is
@@ -150,7 +157,8 @@ def patch_signals(
     """
     if not isinstance(signals, (dict, str, tuple)):
         raise EventError(f"must be a dict or the text of a JSON object, not {type(signals).__name__}", "signals")
-    return _action("patch_signals", signals, {"only_if_missing": only_if_missing, "id": id, "retry": retry})
+    given = {"only_if_missing": only_if_missing, "id": id, "retry": retry, "conflate": conflate}
+    return _action("patch_signals", signals, given)
 
 
 def execute_script(
@@ -232,7 +240,8 @@ def datastar(*, to_json: Callable[[Any], str] = data_text, signals_as_state: boo
 
         Args:
             elements: HTML, a string or an object with ``__html__``.
-            options: any of ``selector``, ``mode``, ``namespace``, ``use_view_transition``, ``id``, ``retry``.
+            options: any of ``selector``, ``mode``, ``namespace``, ``use_view_transition``, ``id``, ``retry``,
+                ``conflate``.
         """
         found = checked("patch_elements", options)
         return [_event("datastar-patch-elements", elements_text(html_text(elements), found), found)]
@@ -276,7 +285,7 @@ def datastar(*, to_json: Callable[[Any], str] = data_text, signals_as_state: boo
 
         Args:
             signals: a dict, or the text of a JSON object; None removes a signal.
-            options: any of ``only_if_missing``, ``id``, ``retry``.
+            options: any of ``only_if_missing``, ``id``, ``retry``, ``conflate``.
         """
         found = checked("patch_signals", options)
         text = signals_text(signals, to_json, only_if_missing=found["only_if_missing"])
@@ -315,5 +324,5 @@ def _action(name: str, content: Any, options: dict[str, Any]) -> tuple[Any, ...]
 
 
 def _event(name: str, text: str, options: dict[str, Any]) -> tuple[Any, ...]:
-    retry = options["retry"]
-    return send(text, event=name, id=options["id"] or None, retry=None if retry in (0, DEFAULT_RETRY) else retry)
+    retry = None if options["retry"] in (0, DEFAULT_RETRY) else options["retry"]
+    return send(text, event=name, id=options["id"] or None, retry=retry, conflate=options.get("conflate"))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from ..errors import EffectShapeError, EventError, nearest
-from ..event_stream import Event, data_lines
+from ..event_stream import Event, data_lines, data_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ __all__ = (
     "given_options",
     "html_text",
     "script_element",
+    "signals_json",
     "signals_text",
 )
 
@@ -58,15 +59,15 @@ DEFAULT_RETRY: Final = 1000
 #: Modes that find their target by the ids of the elements when there is no selector.
 _BY_ID: Final = ("outer", "replace")
 
-#: Options of each action with their defaults; ``id`` and ``retry`` are those of the event.
+#: Options of each action with their defaults; ``id``, ``retry`` and ``conflate`` are those of ``send``.
 _ENVELOPE: Final = {"id": None, "retry": None}
 _REMOVAL: Final = {"use_view_transition": False, **_ENVELOPE}
-_ELEMENTS: Final = {"selector": None, "mode": "outer", "namespace": "html", **_REMOVAL}
+_ELEMENTS: Final = {"selector": None, "mode": "outer", "namespace": "html", "conflate": None, **_REMOVAL}
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "patch_elements": _ELEMENTS,
     "patch_elements_seq": _ELEMENTS,
     "remove_elements": _REMOVAL,
-    "patch_signals": {"only_if_missing": False, **_ENVELOPE},
+    "patch_signals": {"only_if_missing": False, "conflate": None, **_ENVELOPE},
     "execute_script": {"auto_remove": True, "attributes": None, **_ENVELOPE},
 }
 
@@ -76,8 +77,12 @@ _ATTRIBUTE: Final = re.compile(r"""[^\s"'<>/=\x00-\x1f\x7f-\x9f]+""")
 #: What could end a script's element, or be taken for the end of a page (WHATWG HTML, 4.12.1.3).
 _END_TAG: Final = re.compile(r"</(?=[a-z])", re.IGNORECASE)
 
-#: What may stand in the address of a fetch as it is: everything but what could end the string or the attribute.
-_SAFE_IN_URL: Final = "/:?#[]@!$&()*+,;=%-._~"
+#: Signs that mean something in HTML, or in an expression of Datastar's, also inside of a string there.
+_SIGNS: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'$@"}
+
+#: What may stand in the address of a fetch as it is: everything but what could end the string, the attribute or the
+#: statement, or be taken for a signal or an action of the page.
+_SAFE_IN_URL: Final = "/:?#[]!&()*+,=%-._~"
 
 
 def checked(action: str, options: Any) -> dict[str, Any]:
@@ -179,6 +184,19 @@ def script_element(script: Any, attributes: dict[str, Any], *, auto_remove: bool
     written = "".join(_attribute(name, value) for name, value in given.items())
     inside = _END_TAG.sub(r"<\\/", script).replace("<!--", r"\x3C!--")
     return f"<script{written}>{inside}</script>"
+
+
+def signals_json(signals: dict[str, Any]) -> str:
+    """Return signals for the attribute ``data-signals``, in which Datastar reads an expression of JavaScript.
+
+    Plain JSON would not do for what came from people: ``$name`` and ``@get(`` mean something in an expression, also inside
+    of its strings. So those signs are escaped as JSON allows, and those of HTML with them: what is returned can stand
+    between single quotation marks as it is, and between any in a template that escapes.
+
+    Raises:
+        EventError: for what JSON cannot say.
+    """
+    return data_text(signals).translate(_SIGNS)
 
 
 def fetch_expression(verb: str, url: str) -> str:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from ..dispatch import Registry
 from ..errors import NoConnectionError
 from ..event_stream import MAX_EVENT_SIZE, Event, data_text, encode
+from ..fanout import Fanout
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ..connection import Connection
     from ..dispatch import Context
-    from ..fanout import Fanout
+    from ..history import History
     from ..writer import Delivery
 
 __all__ = ("close_sse", "receiver", "send", "sse", "sse_closed")
@@ -84,11 +85,12 @@ def receiver(ctx: Context, effect: str) -> Connection | Fanout:
     return found
 
 
-def sse(*, max_event_size: int = MAX_EVENT_SIZE) -> Registry:
+def sse(*, max_event_size: int = MAX_EVENT_SIZE, history: History | None = None) -> Registry:
     """Return the registry of the effects in this module.
 
     Args:
         max_event_size: bytes an event may have on the wire; a larger one is an error to whoever sends it.
+        history: keeps what is sent by pattern or key, and gives it its id; by default nothing is kept.
     """
     registry = Registry("sse")
 
@@ -101,11 +103,12 @@ def sse(*, max_event_size: int = MAX_EVENT_SIZE) -> Registry:
             options: any of ``event``, ``id``, ``retry``, ``conflate``.
         """
         to = receiver(ctx, "send")
-        if options is None:
-            return to.deliver(encode(Event(data_text(data)), max_event_size))
-        fields = dict(options)
+        fields = dict(options) if options else {}
         name = fields.pop("conflate", None)
-        return to.deliver(encode(Event(data_text(data), **fields), max_event_size), name)
+        event = Event(data_text(data), **fields)
+        if history is not None and isinstance(to, Fanout) and to.pattern is not None:
+            return to.deliver(history.record(to.pattern, event, exclude=to.exclude), name)
+        return to.deliver(encode(event, max_event_size), name)
 
     @registry.effect("close_sse", system_keys=["sse"])
     def close_effect(ctx: Context, options: dict[str, Any] | None = None) -> None:

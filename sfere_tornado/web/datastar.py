@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
     from tornado.web import Application
 
+    from ..compression import SharedCompressor
     from ..dispatch import Context
     from ..fanout import Fanout
+    from ..keys import Key
 
 __all__ = ("DatastarHandler", "DatastarMixin")
 
@@ -181,7 +183,8 @@ class DatastarMixin(SSEMixin):
     async def _answer_on_stream(self, ctx: Context, connection: Connection) -> None:
         effects, self._returned = self._returned, None
         try:
-            await ctx.dispatch(effects)
+            if effects:
+                await ctx.dispatch(effects)
             if not self.with_open_sse:
                 greeting = super()._greet(ctx, connection)
                 if isawaitable(greeting):
@@ -196,10 +199,13 @@ class DatastarMixin(SSEMixin):
             raise HTTPError(503, reason="No more streams")
         super()._send_away(connection)
 
-    def _set_stream_headers(self) -> None:
-        for name, value in EVENT_STREAM_HEADERS.items():
-            if name == "Content-Type" or name not in self._headers:
+    def _set_stream_headers(self, key: Key | None = None) -> SharedCompressor | None:
+        own = {name: self._headers[name] for name in EVENT_STREAM_HEADERS if name in self._headers}
+        compressor = super()._set_stream_headers(key)
+        for name, value in own.items():
+            if name != "Content-Type" and compressor is None:
                 self.set_header(name, value)
+        return compressor
 
 
 class DatastarHandler(DatastarMixin, RequestHandler):

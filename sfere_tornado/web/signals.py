@@ -71,7 +71,7 @@ def parse_json(text: str) -> Any:
         if _SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise HTTPError(400, "signals: %s", error, reason="The signals are no JSON") from error
+        raise HTTPError(400, reason="The signals are no JSON") from error
     return found
 
 

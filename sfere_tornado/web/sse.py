@@ -19,17 +19,22 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from ..compression import HEADER, accepts_gzip
 from ..connection import Connection
 from ..errors import KeyTakenError, LimitReachedError, StoreFullError
 from ..event_stream import retry
+from ..presence import MAX_LABEL
 from .interceptors import InterceptorMixin
+from .opening import Greeting, cursor_block, last_event_id, replay
 from .transport import StreamTransport, has_left, tune
 
 if TYPE_CHECKING:
@@ -38,7 +43,9 @@ if TYPE_CHECKING:
     from tornado.iostream import IOStream
     from tornado.web import Application
 
+    from ..compression import SharedCompressor
     from ..dispatch import Context, DispatchError
+    from ..keys import Key
 
 __all__ = ("EVENT_STREAM_HEADERS", "SSEHandler", "SSEMixin")
 
@@ -85,6 +92,22 @@ class SSEMixin(InterceptorMixin):
         ``broadcast(...)`` to whoever matches. An exception closes the stream; the client comes back.
         """
         return None
+
+    def on_gap(self, connection: Connection, reason: str) -> Any:
+        """Return effects for a client that has missed events which are not kept any more; may be a coroutine function.
+
+        It has been sent the event ``gap`` with the reason: ``too_old``, ``foreign`` (the id is of another server, or of
+        this one before a restart) or ``garbage``. What is returned comes next: send a snapshot, where that serves better.
+        """
+        return None
+
+    def presence_meta(self) -> dict[str, Any]:
+        """Return what presence is to know of the stream: any of ``tab``, ``device``, ``data``, ``hidden``; for overriding.
+
+        By default the tab is the query argument ``tab``, as the shipped script sends it; one that cannot be kept is none.
+        """
+        tab = self.get_query_argument("tab", "")
+        return {"tab": tab} if 0 < len(tab) <= MAX_LABEL and tab.isprintable() else {}
 
     def on_close(self, connection: Connection) -> None:
         """Take note that the stream has ended, ``connection.reason`` says why; called once, when it has left the store."""
@@ -162,7 +185,7 @@ class SSEMixin(InterceptorMixin):
         except asyncio.CancelledError:
             # The loop is ending, or a host gave up on this request. Tornado would put an error page into the stream, and
             # log that it cannot: so the response is finished here, when its socket is closed.
-            connection.close(reason="shutdown")
+            connection.close(reason="shutdown" if hub.draining else "error")
             if self._transport is not None and not self._finished:
                 self.finish()
             raise
@@ -188,6 +211,9 @@ class SSEMixin(InterceptorMixin):
         except KeyTakenError as error:
             raise HTTPError(409, "%s", error) from error
 
+    def _request_data(self) -> dict[str, Any]:
+        return {**super()._request_data(), "presence": self.presence_meta}
+
     def _send_away(self, connection: Connection) -> None:
         """Answer with a stream that only says when to come back; nobody is told that it was there."""
         self._sent_away = True
@@ -210,16 +236,23 @@ class SSEMixin(InterceptorMixin):
         if ctx.errors or self._finished or connection is None or connection.closed:
             return None
         self._context = ctx
-        self._start(connection)
-        return self._greet(ctx, connection)
+        position = ctx.dispatch_data.get("stored_position")
+        missed = last_event_id(self.request) if position is not None else None
+        in_parts = missed is not None or asyncio.iscoroutinefunction(self.on_open)
+        transport = self._start(connection, position, live=not in_parts)
+        return self._open_in_parts(ctx, connection, transport, missed) if in_parts else self._greet(ctx, connection)
 
-    def _start(self, connection: Connection) -> None:
-        """Send the headers and join connection and socket; nothing is awaited here."""
-        settings = self.hub.config.stream
-        self._set_stream_headers()
+    def _start(self, connection: Connection, position: int | None = None, *, live: bool = True) -> StreamTransport:
+        """Send the headers, and join connection and socket; nothing is awaited here."""
+        hub = self.hub
+        settings = hub.config.stream
+        compressor = self._set_stream_headers(connection.key)
         # Tornado's compression works on what is written through the handler; events are not.
         self._transforms = []
-        self.write(retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000)))  # noqa: S311  # no secret
+        first = retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000))  # noqa: S311  # no secret
+        if position is not None and hub.history is not None:
+            first += cursor_block(f"{position}-{hub.history.tag}")
+        self.write(first if compressor is None else HEADER + compressor.independent(first))
         # Never awaited: while a peer is leaving, a flush may never resolve.
         self.flush()
         tune(self._stream, settings)
@@ -229,11 +262,12 @@ class SSEMixin(InterceptorMixin):
             settings,
             http_1_1=self.request.version == "HTTP/1.1",
             on_closed=self.on_connection_close,
-            call_later=self.hub.call_later,
+            call_later=hub.call_later,
         )
-        self.hub.opened(connection)
-        connection.open(self._transport)
+        hub.opened(connection)
+        connection.open(self._transport, compressed=compressor is not None, live=live)
         self._transport.start_reading()
+        return self._transport
 
     def _greet(self, ctx: Context, connection: Connection) -> Any:
         try:
@@ -241,18 +275,37 @@ class SSEMixin(InterceptorMixin):
         except Exception:
             connection.close(reason="error")
             raise
-        if asyncio.iscoroutine(effects):
-            return self._greet_later(ctx, connection, effects)
         return ctx.dispatch(effects) if effects is not None else None
 
-    async def _greet_later(self, ctx: Context, connection: Connection, waiting: Any) -> None:
+    async def _open_in_parts(
+        self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None
+    ) -> None:
+        """Open the stream behind what its client has missed, and behind a greeting that has to be awaited."""
+        greeting = Greeting(connection)
+
+        async def write(data: bytes) -> None:
+            await self._stream.write(transport.frame(connection.alone(data)))
+
+        async def dispatch(effects: Any) -> None:
+            if effects is not None:
+                await ctx.dispatch(effects, system={"sse": greeting})
+                await greeting.write(write)
+
+        async def on_gap(reason: str) -> None:
+            await dispatch(await maybe_await(self.on_gap(connection, reason)))
+
+        hub = self.hub
         try:
-            effects = await waiting
+            if missed is not None and hub.history is not None:
+                key, position = ctx.dispatch_data["stored_key"], ctx.dispatch_data["stored_position"]
+                await replay(hub.history, missed, key, position, write, on_gap)
+            await dispatch(await maybe_await(self.on_open(connection)))
+            connection.go_live()
+        except StreamClosedError:
+            connection.end("client")
         except Exception:
             connection.close(reason="error")
             raise
-        if effects is not None:
-            await ctx.dispatch(effects)
 
     def _ended(self, connection: Connection) -> None:
         """Dispatch ``sse_closed``; called by the connection, once, whatever ended it."""
@@ -260,7 +313,7 @@ class SSEMixin(InterceptorMixin):
         hub.ended(connection)
         if self._entered:
             hub.admission.leave(connection.remote)
-        if self._sent_away or (connection.key is None and self._transport is None):
+        if connection.key is None and (self._sent_away or self._transport is None):
             return
         closing = hub.dispatch(
             [("sse_closed",)],
@@ -269,6 +322,8 @@ class SSEMixin(InterceptorMixin):
         )
         if not closing.done:
             hub.store.purge_connection(connection)
+        # Presence may wait for somebody now.
+        hub.set_alarm()
         try:
             self.on_close(connection)
         except Exception:
@@ -278,9 +333,21 @@ class SSEMixin(InterceptorMixin):
         # Once the stream has begun there is no status left to send; the error is logged instead.
         return self._transport is None and super()._concerns_tornado(error)
 
-    def _set_stream_headers(self) -> None:
+    def _set_stream_headers(self, key: Key | None = None) -> SharedCompressor | None:
+        """Set the headers of a stream; returns the compressor, where its category is compressed and the client can read it."""
         for name, value in EVENT_STREAM_HEADERS.items():
             self.set_header(name, value)
+        hub = self.hub
+        if key is None or hub.writer.compressor is None or key.category not in hub.config.stream.compress:
+            return None
+        self.set_header("Vary", "Accept-Encoding")
+        # An HTTP/1.0 body has no chunks, and whatever stands between would not pass blocks on one by one.
+        accepted = accepts_gzip(self.request.headers.get("Accept-Encoding", ""))
+        if not accepted or self.request.version != "HTTP/1.1":
+            return None
+        self.set_header("Content-Encoding", "gzip")
+        self.set_header("Cache-Control", "no-store, no-transform")
+        return hub.writer.compressor
 
     @property
     def _stream(self) -> IOStream:
@@ -290,3 +357,8 @@ class SSEMixin(InterceptorMixin):
 
 class SSEHandler(SSEMixin, RequestHandler):
     """A request handler that answers GET with an event stream; see :class:`SSEMixin`."""
+
+
+async def maybe_await(value: Any) -> Any:
+    """Return a value, or what it promises."""
+    return await value if inspect.isawaitable(value) else value

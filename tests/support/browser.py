@@ -12,10 +12,11 @@ from playwright.async_api import async_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-#: As root there is no sandbox; the others keep the browser from calling its maker.
+#: As root there is no sandbox; the others keep the browser from calling its maker, as the page for new tabs does.
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
+    "about:blank",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """A connection without a socket, for applications' tests and ours."""
 
+from contextlib import suppress
+
 import pytest
 
 from sfere_tornado.connection import Connection
@@ -47,6 +49,88 @@ def test_a_framed_connection():
     connection.close(reconnect=False)
     assert transport.writes[0] == b"9\r\ndata: x\n\n\r\n"
     assert transport.written.endswith(LAST_CHUNK)
+
+
+def test_the_direct_way():
+    """With the direct way a test decides what it does next: takes all, a part, nothing now, or fails."""
+    connection, transport = recording_connection(frame=chunked, last_frame=LAST_CHUNK, direct=True)
+    for outcome in (None, 2, 0, 99, BlockingIOError()):
+        transport.outcome = outcome
+        delivery = connection.deliver(b"x")
+        assert (delivery.reached, connection.outbox) == (1, 0)
+    assert transport.writes == [
+        chunked(b"x"),
+        chunked(b"x")[:2],
+        chunked(b"x")[2:],
+        chunked(b"x"),
+        chunked(b"x"),
+        chunked(b"x"),
+    ]
+    transport.outcome = BrokenPipeError()
+    assert connection.deliver(b"x").reached == 0
+    assert (connection.reason, transport.ending) == ("client", "aborted")
+
+
+def test_a_stalled_client_takes_nothing_directly():
+    """A stalled client's socket would block; what was to be sent is on its way then, and what comes later waits."""
+    connection, transport = recording_connection(frame=chunked, direct=True)
+    transport.stalled = True
+    connection.deliver(b"a")
+    connection.deliver(b"b")
+    assert (transport.writes, connection.outbox) == ([chunked(b"a")], 7)
+    transport.stalled = False
+    transport.drain()
+    connection.deliver(b"c")
+    assert transport.writes == [chunked(b"a"), chunked(b"b"), chunked(b"c")]
+
+
+def test_the_direct_way_is_chunked():
+    """The direct way with another frame than HTTP/1.1's is an error of the test."""
+    with pytest.raises(ValueError, match="give frame=chunked too"):
+        recording_connection(direct=True)
+
+
+def test_the_direct_way_finds_a_client_that_has_gone():
+    """A client that vanished unnoticed is found by the next send."""
+    connection, transport = recording_connection(frame=chunked, direct=True)
+    transport.break_silently()
+    assert not transport.closed()
+    assert connection.deliver(b"x").reached == 0
+    assert (connection.reason, transport.writes) == ("client", [])
+
+
+@pytest.mark.parametrize("outcome", [2, 0, BlockingIOError(), None])
+def test_a_send_that_stopped_must_be_continued(outcome):
+    """Whatever a send did not take must be written next, exactly that, and by no other send."""
+    transport = RecordingTransport(Connection(), frame=chunked, direct=True)
+    transport.outcome, transport.stalled = outcome, outcome is None
+    with suppress(BlockingIOError):
+        assert transport.direct(b"abcd") == outcome
+    rest = b"cd" if outcome == 2 else b"abcd"
+    with pytest.raises(RuntimeError, match=f"had left {rest!r}"):
+        transport.direct(b"x")
+    with pytest.raises(RuntimeError, match=f"had left {rest!r}"):
+        transport.write(b"x")
+    transport.write(rest)
+    assert transport.written == b"abcd"
+    transport.drain()
+    transport.stalled, transport.outcome = False, None
+    assert transport.direct(b"e") == 1
+    assert transport.write(b"f")
+    assert transport.written == b"abcdef"
+
+
+def test_an_error_for_good_asks_for_nothing():
+    """After an error that says "never again" nothing is left to be continued; only an end can follow."""
+    transport = RecordingTransport(Connection(), frame=chunked, direct=True)
+    transport.outcome = ConnectionResetError()
+    assert not transport.blocked(transport.outcome)
+    with pytest.raises(ConnectionResetError):
+        transport.direct(b"a")
+    transport.abort()
+    with pytest.raises(RuntimeError, match="that it had ended"):
+        transport.direct(b"a")
+    assert transport.writes == []
 
 
 def test_a_stalled_client():
@@ -103,8 +187,10 @@ def test_acknowledged_bytes_are_set_by_the_test():
     """The test decides what the peer's kernel has acknowledged; unknown by default."""
     _, transport = recording_connection()
     assert transport.acknowledged() is None
+    assert transport.kernel() is None
     transport.acknowledged_bytes = 7
     assert transport.acknowledged() == 7
+    assert transport.kernel().acknowledged == 7
 
 
 def test_a_connection_that_is_not_open_yet():
@@ -116,6 +202,20 @@ def test_a_connection_that_is_not_open_yet():
     assert not connection.opening
 
 
+def test_a_transport_that_is_busy_when_the_stream_opens():
+    """A transport that was given something before the stream opens is not ready, and tells the connection once it is."""
+    connection, transport = recording_connection(opened=False)
+    assert transport.ready()
+    transport.stalled = True
+    transport.write(b"headers")
+    assert not transport.ready()
+    connection.open(transport)
+    connection.deliver(b"a")
+    assert transport.writes == [b"headers"]
+    transport.drain()
+    assert transport.writes == [b"headers", b"a"]
+
+
 def test_it_is_stricter_than_a_socket():
     """A write to a busy transport, one after the end, and a second end, are faults of whoever does it."""
     transport = RecordingTransport(Connection())
@@ -123,6 +223,8 @@ def test_it_is_stricter_than_a_socket():
     assert transport.write(b"a") is False
     with pytest.raises(RuntimeError, match="while its transport was busy"):
         transport.write(b"b")
+    with pytest.raises(RuntimeError, match="while its transport was busy"):
+        RecordingTransport._take_directly(transport, b"b")
     transport.finish(b"c")
     with pytest.raises(RuntimeError, match="that it had ended"):
         transport.write(b"d")

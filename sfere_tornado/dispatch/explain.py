@@ -1,0 +1,175 @@
+"""What a dispatch would do, without doing it: placeholders filled in, actions expanded, no effect run.
+
+Placeholders, actions and ``system_to_state`` are called, for they only decide. Effects are not, and stages are not,
+for they may do anything: so what a stage would change in the context is not seen here.
+
+An effect can say what it would do. Whoever explains gives its *preview*, ``preview(ctx, explain, *arguments)``, which
+returns a dict of details for people to read; ``explain(effects, system)`` in it explains what the effect would dispatch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+from .actions import expand_actions
+from .context import Context
+from .dispatched import start
+from .effects import as_items
+from .interceptors import STAGES, Chain
+from .placeholders import fill_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from .context import DispatchError, Effects
+    from .dispatched import Steps
+    from .dispatcher import Dispatcher
+
+__all__ = ("Explanation", "Explain", "Preview", "Step", "explain")
+
+
+class Explain(Protocol):
+    """**Protocol:** explains what a previewed effect would dispatch."""
+
+    def __call__(self, effects: Effects, system: Mapping[str, Any]) -> Explanation:
+        """Explain effects in the dispatch's system, with another one merged over it."""
+
+
+class Preview(Protocol):
+    """**Protocol:** says what one effect would do."""
+
+    def __call__(self, ctx: Context, explain: Explain, /, *arguments: Any) -> Mapping[str, Any]:
+        """Return details for people to read; an :class:`Explanation` in them is shown indented."""
+
+
+class Step(NamedTuple):
+    """One effect that would run."""
+
+    effect: Any
+    #: What its preview says; empty when it has none, or when that failed.
+    details: dict[str, Any]
+
+
+class Explanation(NamedTuple):
+    """What a dispatch would do; ``str()`` of it is for people to read."""
+
+    #: Each placeholder that was filled in, and its value.
+    placeholders: list[tuple[Any, Any]]
+    #: Each action that was expanded, and what it became.
+    expansions: list[tuple[Any, list[Any]]]
+    #: Each effect that would run, in order.
+    steps: list[Step]
+    #: What would go wrong.
+    errors: list[DispatchError]
+    #: By stage, the ids of the interceptors that would run around all this, in the order in which they would.
+    stages: dict[str, tuple[Any, ...]]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self)) or "nothing"
+
+
+def explain(
+    dispatcher: Dispatcher,
+    effects: Effects,
+    *,
+    system: Mapping[str, Any] | None = None,
+    dispatch_data: Mapping[str, Any] | None = None,
+    chain: Chain | None = None,
+    previews: Mapping[str, Preview] | None = None,
+) -> Explanation:
+    """Explain what :meth:`Dispatcher.dispatch` would do with the same arguments.
+
+    Args:
+        dispatcher: whose.
+        effects: what would be dispatched.
+        system: what effects need.
+        dispatch_data: what placeholders read.
+        chain: the interceptors, when not only the dispatcher's.
+        previews: by the names of the effects.
+
+    Returns:
+        The explanation. What would have to be awaited, such as an asynchronous action, is an error in it.
+    """
+    around = chain or dispatcher.chain()
+    told = Explanation([], [], [], [], _stages(around))
+    ctx = Context(system, dispatch_data, dispatcher, around, told.errors.append)
+    start(_steps(ctx, dispatcher, effects, told), _wait_for_nothing)
+
+    def nested(effects: Effects, system: Mapping[str, Any]) -> Explanation:
+        return explain(
+            dispatcher,
+            effects,
+            system={**ctx.system, **system},
+            dispatch_data=ctx.dispatch_data,
+            chain=around,
+            previews=previews,
+        )
+
+    for effect in ctx.effects:
+        preview = (previews or {}).get(effect[0])
+        details: Mapping[str, Any] = {}
+        if preview is not None:
+            try:
+                details = preview(ctx, nested, *effect[1:])
+            except Exception as error:
+                ctx.record_error("effect", effect, error)
+        told.steps.append(Step(effect, dict(details)))
+    return told
+
+
+def _steps(ctx: Context, dispatcher: Dispatcher, effects: Effects, told: Explanation) -> Steps:
+    registry = dispatcher.registry
+    try:
+        ctx.actions = as_items(effects)
+    except Exception as error:
+        ctx.record_error("action", effects, error)
+    if registry.to_state is not None:
+        try:
+            ctx.state = registry.to_state(ctx.system)
+        except Exception as error:
+            ctx.record_error("state", None, error)
+    fillers = {
+        name: partial(_fill, entry.handler, name, told.placeholders) for name, entry in registry.placeholders.items()
+    }
+    watch = {"id": "explain", "after_action": lambda ctx: told.expansions.append((ctx.action, list(ctx.actions)))}
+    ctx.actions = yield from fill_items(ctx, ctx.actions, fillers)
+    yield from expand_actions(ctx, _handlers(registry.effects), _handlers(registry.actions), fillers, Chain((watch,)))
+
+
+def _fill(
+    handler: Callable[..., Any], name: str, filled: list[tuple[Any, Any]], data: dict[str, Any], *arguments: Any
+) -> Any:
+    value = handler(data, *arguments)
+    filled.append(((name, *arguments), value))
+    return value
+
+
+def _handlers(entries: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    return {name: entry.handler for name, entry in entries.items()}
+
+
+def _stages(chain: Chain) -> dict[str, tuple[Any, ...]]:
+    found = {stage: tuple(one for one, _ in getattr(chain, stage)) for stage in STAGES}
+    return {stage: ids for stage, ids in found.items() if ids}
+
+
+def _wait_for_nothing(rest: Coroutine[Any, Any, None]) -> NoReturn:
+    raise RuntimeError("an explanation waits for nothing")
+
+
+def _lines(told: Explanation, indent: str = "") -> list[str]:
+    lines = [f"{indent}stage {stage}: {', '.join(map(str, ids))}" for stage, ids in told.stages.items()]
+    lines += [f"{indent}placeholder {one!r} is {value!r}" for one, value in told.placeholders]
+    for action, produced in told.expansions:
+        lines.append(f"{indent}action {action!r} becomes {len(produced)} of:")
+        lines += [f"{indent}    {item!r}" for item in produced]
+    for effect, details in told.steps:
+        lines.append(f"{indent}effect {effect!r}")
+        for name, detail in details.items():
+            if isinstance(detail, Explanation):
+                lines.append(f"{indent}    {name}:")
+                lines += _lines(detail._replace(stages={}), indent + "        ")
+            else:
+                lines.append(f"{indent}    {name}: {detail}")
+    return lines + [f"{indent}error in {error.phase} of {error.item!r}: {error.exception}" for error in told.errors]

@@ -1,0 +1,170 @@
+"""The kept events of one category, and what is known of those that were dropped.
+
+How it works. Events are kept in order until one of the bounds is reached; then the oldest are dropped. Of a dropped event
+its place in the sequence is remembered, by whom it was for: the latest place for each pattern and exclusion. So whether a
+hole concerns a key is known exactly, as long as not more than :data:`MAX_DROPPED` different patterns were dropped; of
+those that were dropped longest ago only one place remains, which concerns everybody.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..keys import ANY, Key, Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+__all__ = ("MAX_DROPPED", "Address", "Keep", "Log", "Record")
+
+#: Patterns of dropped events that are remembered, 1,000: with so many different addressees an old id costs a look at
+#: each of them, a tenth of a millisecond; beyond, a hole that concerns only others may be told to one it does not concern.
+MAX_DROPPED: Final = 1000
+
+#: Dropped records that a list bears at its beginning before it is cut off.
+_DEAD: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How much of a category is kept; what exceeds any of the bounds is dropped, the oldest first.
+
+    Raises:
+        ValueError: when a bound is outside its range.
+    """
+
+    #: Events, 0 or more; 0 keeps nothing, and events have no id then. A thousand are some minutes of a busy chat.
+    count: int = 1000
+    #: Seconds, above 0. Five minutes outlast a tunnel, a lift, a restart of the server; whoever was away for longer is
+    #: better served with a fresh page.
+    age: float = 300.0
+    #: Bytes on the wire, 1 or more: 1 MiB is a full outbox, more than which a client is not sent at once.
+    bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name, value, low in (("count", self.count, 0), ("bytes", self.bytes, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} of a history is a whole number from {low}, not {value!r}")
+        age = self.age
+        if isinstance(age, bool) or not isinstance(age, (int, float)) or not isfinite(age) or age <= 0:
+            raise ValueError(f"age of a history is a number of seconds above 0, not {age!r}")
+
+
+class Address(NamedTuple):
+    """Whom an event was for."""
+
+    pattern: Pattern
+    #: Keys, or one pattern, that it was not for.
+    exclude: AbstractSet[Key] | Pattern
+
+    def names(self, key: Key) -> bool:
+        """Tell whether it was for a key."""
+        if not _matches(self.pattern, key):
+            return False
+        exclude = self.exclude
+        return not (_matches(exclude, key) if isinstance(exclude, Pattern) else key in exclude)
+
+
+class Record(NamedTuple):
+    """One kept event."""
+
+    sequence: int
+    payload: bytes
+    address: Address
+    #: When it was recorded, on the history's timer.
+    at: float
+
+
+class Log:
+    """The events of one category.
+
+    Args:
+        keep: how much is kept.
+        forgotten: everything up to this place in the sequence may have been dropped before this log was made.
+    """
+
+    __slots__ = ("_bytes", "_dropped", "_forgotten", "_keep", "_records", "_start", "latest")
+
+    def __init__(self, keep: Keep, forgotten: int) -> None:
+        #: The place of the latest event in the sequence, kept or not.
+        self.latest = forgotten
+        self._keep = keep
+        self._forgotten = forgotten
+        # Those before the start have been dropped.
+        self._records: list[Record] = []
+        self._start = 0
+        self._bytes = 0
+        # The latest place that was dropped of each address, in order of places.
+        self._dropped: dict[Address, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Log of {len(self)} events, {self._bytes} bytes, up to {self.latest}>"
+
+    def __len__(self) -> int:
+        return len(self._records) - self._start
+
+    def append(self, record: Record) -> None:
+        """Keep an event, and drop what it displaces; a single one that exceeds the bounds is not kept either."""
+        self._records.append(record)
+        self._bytes += len(record.payload)
+        self.latest = record.sequence
+        self.trim(record.at)
+
+    def trim(self, now: float) -> None:
+        """Drop what exceeds the bounds."""
+        records, keep = self._records, self._keep
+        start = self._start
+        while start < len(records) and (
+            len(records) - start > keep.count or self._bytes > keep.bytes or records[start].at <= now - keep.age
+        ):
+            self._bytes -= len(records[start].payload)
+            self._remember(records[start])
+            start += 1
+        if start > _DEAD and start * 2 > len(records):
+            del records[:start]
+            start = 0
+        self._start = start
+
+    def after(self, position: int) -> Iterator[Record]:
+        """Return the kept events after a place in the sequence, in order."""
+        records = self._records
+        first = bisect_right(records, position, lo=self._start, key=_sequence_of)
+        return (records[number] for number in range(first, len(records)))
+
+    def missed(self, position: int, key: Key) -> bool:
+        """Tell whether an event for a key, after a place in the sequence, was dropped, or may have been."""
+        if self._forgotten > position:
+            return True
+        for address, sequence in reversed(self._dropped.items()):
+            if sequence <= position:
+                return False
+            if address.names(key):
+                return True
+        return False
+
+    def _remember(self, record: Record) -> None:
+        dropped = self._dropped
+        # Taken out first, so that it comes last.
+        dropped.pop(record.address, None)
+        dropped[record.address] = record.sequence
+        if len(dropped) > MAX_DROPPED:
+            oldest = next(iter(dropped))
+            self._forgotten = dropped.pop(oldest)
+
+
+def _sequence_of(record: Record) -> int:
+    return record.sequence
+
+
+def _matches(pattern: Pattern, key: Key) -> bool:
+    # As keys.matches, for what has been checked: it runs once for each event that is looked at.
+    scope, (category, item_id) = pattern
+    return (
+        (scope is ANY or scope == key[0])
+        and (category is ANY or category == key[1][0])
+        and (item_id is ANY or item_id == key[1][1])
+    )

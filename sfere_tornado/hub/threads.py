@@ -1,0 +1,45 @@
+"""The way from other threads into the event loop's."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from ..dispatch import Dispatched
+    from .hub import Hub
+
+__all__ = ("dispatch_soon",)
+
+
+def dispatch_soon(
+    hub: Hub,
+    loop: asyncio.AbstractEventLoop,
+    effects: Any,
+    system: Mapping[str, Any] | None,
+    dispatch_data: Mapping[str, Any] | None,
+) -> Future[Dispatched]:
+    """Dispatch in the loop's thread; see :meth:`Hub.dispatch_threadsafe`."""
+    told: Future[Dispatched] = Future()
+
+    def dispatch() -> None:
+        if not told.set_running_or_notify_cancel():
+            return
+        try:
+            dispatched = hub.dispatch(effects, system=system, dispatch_data=dispatch_data)
+        except Exception as error:
+            told.set_exception(error)
+        else:
+            hub.spawn(_tell_later(dispatched, told))
+
+    loop.call_soon_threadsafe(dispatch)
+    return told
+
+
+async def _tell_later(dispatched: Dispatched, told: Future[Dispatched]) -> None:
+    """Hand a dispatch to another thread once everything in it is finished."""
+    await dispatched
+    told.set_result(dispatched)

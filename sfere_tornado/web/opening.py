@@ -1,0 +1,123 @@
+"""What a stream gets before it goes live: what its client has missed, then what the application greets it with.
+
+While this goes on the connection is *opening*: it is stored, so whatever is sent to its key waits in its outbox, bounded,
+and follows. So nothing is lost between the past and the present, and nothing comes twice.
+
+Everything here is written in parts, each awaited: a replay longer than the outbox would otherwise cut the client, which
+would come back, and be cut again for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ..event_stream import Event, data_text, encode
+from ..writer import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    from tornado.httputil import HTTPServerRequest
+
+    from ..connection import Connection
+    from ..history import History
+    from ..keys import Key
+    from ..writer import Reason
+
+__all__ = ("Greeting", "cursor_block", "last_event_id", "replay")
+
+#: Bytes of a greeting that are written in one go.
+_PART: Final = 64 * 1024
+
+
+class Greeting:
+    """Stands for a connection that is opening: what is sent to it comes before everything that waits.
+
+    Args:
+        connection: the one that is greeted.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._payloads: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<Greeting of {self.connection!r}, {len(self._payloads)} events>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended."""
+        return self.connection.closed
+
+    def send(self, event: Event) -> Delivery:
+        """Encode one event and let it come before everything that waits."""
+        return self.deliver(encode(event))
+
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Let ready bytes of the event stream come before everything that waits."""
+        self._payloads.append(payload)
+        delivery = Delivery([self.connection])
+        delivery.done = True
+        return delivery
+
+    def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
+        """End the stream; see :meth:`.Connection.close`."""
+        self.connection.close(reconnect=reconnect, reason=reason)
+
+    async def write(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
+        """Write what was sent so far, in parts."""
+        data, self._payloads = b"".join(self._payloads), []
+        for begin in range(0, len(data), _PART):
+            await write(data[begin : begin + _PART])
+
+
+def last_event_id(request: HTTPServerRequest) -> str | None:
+    """Return what the client says it got last, or None when it says nothing; never an error, whatever it is.
+
+    The header comes from a browser that comes back (WHATWG HTML 9.2.4), as UTF-8; Tornado has read it as latin-1. The query
+    argument ``last_event_id`` comes from a page that was rendered with a cursor, once.
+    """
+    header = request.headers.get("Last-Event-ID")
+    if header is not None:
+        return header.encode("latin-1", "replace").decode("utf-8", "replace")
+    values = request.query_arguments.get("last_event_id")
+    return values[-1].decode("utf-8", "replace") if values else None
+
+
+def cursor_block(cursor: str) -> bytes:
+    """Return the block that makes a client remember an id without telling anybody (WHATWG HTML 9.2.6: no data, no event)."""
+    return b"id: " + cursor.encode("ascii") + b"\n\n"
+
+
+async def replay(
+    history: History,
+    sent_id: str,
+    key: Key,
+    until: int,
+    write: Callable[[bytes], Awaitable[Any]],
+    on_gap: Callable[[str], Awaitable[None]],
+) -> None:
+    """Write what matched a key since an event, up to a place in the sequence.
+
+    Args:
+        history: of the hub.
+        sent_id: what the client sent.
+        key: the client's, from the server: what it may see is decided as of now.
+        until: where its live events begin.
+        write: writes a part, and returns when the socket has taken it.
+        on_gap: called after the event ``gap``, with the reason.
+
+    Raises:
+        StreamClosedError: when the client leaves meanwhile.
+    """
+    part = history.since(sent_id, key, until=until)
+    while True:
+        if part.gap is not None:
+            await write(encode(Event(data_text({"reason": part.gap}), "gap")))
+            await on_gap(part.gap)
+        if part.events:
+            await write(b"".join(part.events))
+        if part.done:
+            break
+        part = history.more(part)
+    await write(cursor_block(f"{until}-{history.tag}"))

@@ -1,0 +1,79 @@
+"""What the library's effects would do: receivers and bytes, and nothing sent or renewed."""
+
+from sfere_tornado import ANY, ExpiringStore, broadcast, close_sse, send, with_connection
+from sfere_tornado.dispatch import Dispatcher
+from sfere_tornado.dispatch.explain import Explanation
+from sfere_tornado.errors import EventTooLargeError, NoConnectionError
+from sfere_tornado.registries.connections import connections
+from sfere_tornado.registries.datastar import datastar, patch_elements
+from sfere_tornado.registries.previews import MAX_SHOWN, explain
+from sfere_tornado.registries.sse import sse
+from sfere_tornado.testing import FakeClock
+from sfere_tornado.testing.recording import recording_connection
+
+
+def filled(n, clock=None):
+    """Return a store with n connections of a room, a dispatcher, and the transports."""
+    store = ExpiringStore(60.0, timer=clock or FakeClock())
+    transports = []
+    for number in range(n):
+        connection, transport = recording_connection()
+        connection.key = ("default", ("room", number))
+        store.put(connection.key, connection)
+        transports.append(transport)
+    return store, Dispatcher([sse(), connections(store), datastar()]), transports
+
+
+def test_a_broadcast_is_explained():
+    """The receivers of a broadcast, and the bytes of each event in it, are told; nobody gets anything."""
+    store, dispatcher, transports = filled(3)
+    effect = broadcast((ANY, ("room", ANY)), patch_elements("<p id=a></p>"), exclude={("default", ("room", 0))})
+    told = explain(dispatcher, store, effect)
+    [step] = told.steps
+    assert step.details["pattern"] == "*/room/*"
+    assert step.details["receivers"] == 2
+    assert step.details["keys"] == ["default/room/1", "default/room/2"]
+    assert step.details["times"] == 1
+    inside = step.details["dispatched"]
+    assert isinstance(inside, Explanation)
+    assert inside.steps[0].effect[0] == "send"
+    assert inside.steps[0].details["receivers"] == 2
+
+    dispatcher.dispatch(effect)
+    assert [len(transport.written) for transport in transports] == [0, *[inside.steps[0].details["bytes"]] * 2]
+
+
+def test_each_receiver_of_its_own_is_counted():
+    """With each=True the effects would run once per receiver; long lists of keys are cut short."""
+    store, dispatcher, _ = filled(MAX_SHOWN + 5)
+    [step] = explain(dispatcher, store, broadcast((ANY, ANY), send("x", event="e", conflate="x"), each=True)).steps
+    assert step.details["times"] == step.details["receivers"] == MAX_SHOWN + 5
+    assert len(step.details["keys"]) == MAX_SHOWN
+
+
+def test_with_connection_is_explained():
+    """Effects for one key are told with its connections, and not at all where it has none; no lease is renewed."""
+    clock = FakeClock()
+    store, dispatcher, _ = filled(1, clock)
+    clock.advance(50)
+    effects = [with_connection(("default", ("room", n)), send("x"), close_sse()) for n in (0, 7)]
+    told = explain(dispatcher, store, effects)
+    here, nowhere = told.steps
+    assert [step.effect[0] for step in here.details["dispatched"].steps] == ["send", "close_sse"]
+    assert here.details["dispatched"].steps[1].details == {"receivers": 1, "keys": ["default/room/0"]}
+    assert nowhere.details["receivers"] == 0
+    assert nowhere.details["dispatched"].steps == []
+    clock.advance(20)
+    store.expire()
+    assert store.count() == 0
+
+
+def test_what_would_fail_is_explained():
+    """An effect without a connection, and an event that is too large, are errors, as they would be."""
+    store, dispatcher, _ = filled(1)
+    told = explain(dispatcher, store, [send("x"), broadcast((ANY, ANY), send("x" * 200))], max_event_size=100)
+    assert [type(error.exception) for error in told.errors] == [NoConnectionError]
+    inside = told.steps[1].details["dispatched"]
+    assert [type(error.exception) for error in inside.errors] == [EventTooLargeError]
+    [step] = explain(dispatcher, store, send("x"), system={"sse": recording_connection()[0]}).steps
+    assert step.details == {"receivers": 1, "keys": [], "bytes": 9}

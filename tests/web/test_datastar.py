@@ -1,0 +1,828 @@
+"""Verb methods that return effects or HTML: streams, 204, signals, and what is refused."""
+
+import asyncio
+import json
+from urllib.parse import quote
+
+import pytest
+from support.logs import raised
+from support.waiting import eventually
+from tornado.web import Application, HTTPError, RequestHandler
+
+from sfere_tornado import ANY, Hub, HubConfig, Registry, StoreConfig, broadcast, close_sse, send
+from sfere_tornado.registries.datastar import connection, datastar, execute_script, patch_elements, patch_signals
+from sfere_tornado.testing.stream_client import StreamClient, StreamEnded
+from sfere_tornado.web.datastar import DatastarHandler, DatastarMixin
+
+DATASTAR = {"Datastar-Request": "true", "Accept": "text/event-stream, text/html, application/json"}
+JSON = {**DATASTAR, "Content-Type": "application/json"}
+EVERYBODY = (ANY, ANY)
+
+
+class Keyed(DatastarHandler):
+    """A handler whose streams are stored under the name in the query."""
+
+    def connection_key(self):
+        name = self.get_query_argument("name", "")
+        return ("page", name) if name else None
+
+
+def serving(serve, *handlers, config=None, routes=None, **hub_options):
+    """Serve handlers, each under its name in lower case; returns the hub and the URL."""
+    hub_options.setdefault("registries", []).insert(0, datastar(**hub_options.pop("datastar", {})))
+    hub = Hub(config, **hub_options)
+    named = [(f"/{handler.__name__.lower()}", handler) for handler in handlers]
+    return hub, serve(Application([*named, *(routes or [])], sfere=hub))
+
+
+async def fetch(url, **options):
+    """Return status, body and headers of an answer that ends."""
+    async with await StreamClient.open(url, **options) as client:
+        if client.headers.get("Content-Length") not in {None, "0"}:
+            await client.ended()
+        return client.status, client.body.decode(), client.headers
+
+
+def post(signals, **more):
+    return {"method": "POST", "headers": {**JSON, **more}, "body": json.dumps(signals).encode()}
+
+
+# -- HTML
+
+
+@pytest.mark.gen_test
+async def test_html_is_the_answer(serve):
+    """A returned string is the page, also to Datastar, with the status and the headers that the method has set."""
+
+    class Page(DatastarHandler):
+        def get(self):
+            self.set_status(418)
+            self.set_header("X-Own", "kept")
+            return "<h1>é</h1>"
+
+    _, url = serving(serve, Page)
+    for headers in ({}, DATASTAR):
+        status, body, got = await fetch(url + "/page", headers=headers)
+        assert (status, body) == (418, "<h1>é</h1>")
+        assert got["Content-Type"].lower() == "text/html; charset=utf-8"
+        assert got["X-Own"] == "kept"
+
+
+@pytest.mark.gen_test
+async def test_objects_know_their_own_html(serve):
+    """An object with __html__ is asked for it, and what it says is not escaped again; the method may be a coroutine."""
+
+    class Element:
+        def __html__(self):
+            return '<p class="a">&amp;</p>'
+
+    class Page(DatastarHandler):
+        async def get(self):
+            await asyncio.sleep(0)
+            return Element()
+
+    _, url = serving(serve, Page)
+    assert (await fetch(url + "/page"))[1] == '<p class="a">&amp;</p>'
+
+
+@pytest.mark.gen_test
+async def test_a_method_may_answer_by_itself(serve):
+    """What a method writes, finishes or sends with a status of its own stays; nothing at all is 204 to Datastar only."""
+
+    class Page(DatastarHandler):
+        def post(self, what):
+            if what == "written":
+                self.write({"signal": 1})
+            elif what == "finished":
+                self.finish("done")
+                return [send("never")]
+            elif what == "status":
+                self.set_status(202)
+            return None
+
+    _, url = serving(serve, routes=[("/(.*)", Page)])
+    assert (await fetch(url + "/written", **post({})))[:2] == (200, '{"signal": 1}')
+    assert (await fetch(url + "/finished", **post({})))[:2] == (200, "done")
+    assert (await fetch(url + "/status", **post({})))[0] == 202
+    assert (await fetch(url + "/nothing", **post({})))[0] == 204
+    assert (await fetch(url + "/nothing", method="POST", body=b"x"))[0] == 200
+
+
+@pytest.mark.gen_test
+async def test_other_values_are_an_error(serve, caplog):
+    """A method that returns neither effects nor HTML is a 500, and the log says what may be returned."""
+
+    class Page(DatastarHandler):
+        def get(self):
+            return {"signal": 1}
+
+    _, url = serving(serve, Page)
+    assert (await fetch(url + "/page", headers=DATASTAR))[0] == 500
+    assert "effects, HTML or nothing" in raised(caplog, "EffectShapeError")[0].exc_text
+
+
+# -- a stream of its own
+
+
+@pytest.mark.gen_test
+async def test_get_opens_a_stream_and_keeps_it(serve):
+    """GET that returns effects is answered with a stream that begins with them, is stored, and stays open."""
+
+    class Events(Keyed):
+        def get(self):
+            return [patch_elements("<p id=a>1</p>"), patch_signals({"a": 1}), execute_script("go()")]
+
+        def on_open(self, connection):
+            return send(str(connection.key), event="after")
+
+    hub, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert client.status == 200
+    assert client.headers["Content-Type"] == "text/event-stream"
+    assert [(await client.event()).event for _ in range(4)] == [
+        "datastar-patch-elements",
+        "datastar-patch-signals",
+        "datastar-patch-elements",
+        "after",
+    ]
+    assert [str(key) for key in hub.store.keys()] == ["default/page/brian"]
+    hub.dispatch(broadcast(EVERYBODY, patch_signals({"a": 2})))
+    assert (await client.event()).data == 'signals {"a":2}'
+    assert client.clean is None
+
+
+@pytest.mark.gen_test
+async def test_every_tab_gets_a_stream_of_its_own(serve):
+    """A second GET under a stored key opens and stores another stream, and its effects go to that one alone."""
+
+    class Events(Keyed):
+        def get(self):
+            return [send(self.request.headers["X-Tab"])]
+
+    hub, url = serving(serve, Events)
+    tabs = [
+        await StreamClient.open(url + "/events?name=brian", headers={**DATASTAR, "X-Tab": str(n)}) for n in range(3)
+    ]
+    assert [(await tab.event()).data for tab in tabs] == ["0", "1", "2"]
+    assert hub.store.count() == 3
+    assert [await tab.quiet() for tab in tabs] == [[], [], []]
+    tabs[0].close()
+    await eventually(lambda: hub.store.count() == 2)
+
+
+@pytest.mark.gen_test
+async def test_a_reload_is_not_dead_for_good(serve):
+    """After a stream was closed, a new GET and a new POST open streams again: no dead entry answers for them."""
+
+    class Events(Keyed):
+        def get(self):
+            return []
+
+        def post(self):
+            return [send("posted")]
+
+    hub, url = serving(serve, Events)
+    first = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    first.reset()
+    await eventually(lambda: not hub.streams)
+    second = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert second.status == 200
+    second.close()
+    await eventually(lambda: not hub.streams)
+    third = await StreamClient.open(url + "/events?name=brian", **post({}))
+    assert (await third.event()).data == "posted"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Accept": "text/event-stream"}, DATASTAR])
+@pytest.mark.gen_test
+async def test_without_a_get_of_its_own_a_handler_streams_to_anybody(serve, headers):
+    """The inherited GET opens a stream for whoever asks, curl and EventSource included, with what on_open returns."""
+
+    class Events(Keyed):
+        def on_open(self, connection):
+            return send("welcome")
+
+    hub, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=headers)
+    assert (await client.event()).data == "welcome"
+    assert hub.store.count() == 1
+
+
+@pytest.mark.gen_test
+async def test_event_source_reads_the_same_stream(serve):
+    """A browser's EventSource says what it reads, and gets the effects of GET as Datastar does, with signals in the query."""
+
+    class Events(DatastarHandler):
+        def get(self):
+            return [send(self.signals)]
+
+    _, url = serving(serve, Events)
+    query = quote('{"a":1}')
+    client = await StreamClient.open(f"{url}/events?datastar={query}", headers={"Accept": "text/event-stream"})
+    assert (await client.event()).data == '{"a":1}'
+
+
+@pytest.mark.gen_test
+async def test_verbs_that_open_streams_can_be_chosen(serve):
+    """A handler whose GET is a short question says so, and is then answered on the stream that is open already."""
+
+    class Events(Keyed):
+        pass
+
+    class More(Keyed):
+        stream_verbs = frozenset()
+
+        def get(self):
+            return [send("more")]
+
+    hub, url = serving(serve, Events, More)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert (await fetch(url + "/more?name=brian", headers=DATASTAR))[0] == 204
+    assert (await client.event()).data == "more"
+    assert len(hub.streams) == 1
+
+
+@pytest.mark.gen_test
+async def test_headers_and_status_reach_the_stream(serve):
+    """What the method has set is kept where the stream needs nothing else."""
+
+    class Events(DatastarHandler):
+        def get(self):
+            self.set_status(203)
+            self.set_header("X-Own", "kept")
+            self.set_header("Cache-Control", "no-cache")
+            self.set_header("Content-Type", "text/plain")
+            return []
+
+    _, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events", headers=DATASTAR)
+    assert client.status == 203
+    assert client.headers["X-Own"] == "kept"
+    assert client.headers["Cache-Control"] == "no-cache"
+    assert client.headers["Content-Type"] == "text/event-stream"
+    assert client.headers["X-Accel-Buffering"] == "no"
+
+
+# -- the open stream
+
+
+@pytest.mark.gen_test
+async def test_a_post_is_answered_on_the_open_stream(serve):
+    """With a stream open under the key, effects go there, all of its tabs included, and the request is answered 204."""
+
+    class Events(Keyed):
+        def post(self):
+            self.with_open_sse = True
+            return [patch_signals({"said": self.signals["text"]}), broadcast(EVERYBODY, send("all"))]
+
+    hub, url = serving(serve, Events)
+    tabs = [await StreamClient.open(url + "/events?name=brian", headers=DATASTAR) for _ in range(2)]
+    other = await StreamClient.open(url + "/events?name=phil", headers=DATASTAR)
+    status, body, headers = await fetch(url + "/events?name=brian", **post({"text": "hello"}))
+    assert (status, body) == (204, "")
+    assert "Content-Type" not in headers
+    for tab in tabs:
+        assert (await tab.event()).data == 'signals {"said":"hello"}'
+        assert (await tab.event()).data == "all"
+    assert (await other.event()).data == "all"
+    assert await other.quiet() == []
+    assert len(hub.streams) == 3
+
+
+@pytest.mark.gen_test
+async def test_the_stream_for_an_answer_can_be_given(serve):
+    """A method may name a connection: its effects go there before anywhere else, with 204; a closed one does not count."""
+
+    class Events(Keyed):
+        pass
+
+    class Answer(Keyed):
+        def get(self):
+            [self.answer_on] = self.hub.store.peek(("default", ("page", "phil")))
+            return [send("for phil")]
+
+        post = get
+
+    hub, url = serving(serve, Events, Answer)
+    phil = await StreamClient.open(url + "/events?name=phil", headers=DATASTAR)
+    brian = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    for options in ({"headers": DATASTAR}, post({})):
+        assert (await fetch(url + "/answer?name=brian", **options))[0] == 204
+        assert (await phil.event()).data == "for phil"
+    assert await brian.quiet() == []
+    [connection_of_phil] = hub.store.peek(("default", ("page", "phil")))
+    connection_of_phil.reason = "server"
+    client = await StreamClient.open(url + "/answer", headers=DATASTAR)
+    assert (await client.event()).data == "for phil"
+
+
+@pytest.mark.gen_test
+async def test_closing_is_an_effect(serve):
+    """close_sse among the returned effects ends the stream after what stands before it, and says not to come back."""
+
+    class Events(Keyed):
+        def post(self):
+            return [send("bye"), close_sse()]
+
+    hub, url = serving(serve, Events)
+    left = []
+    hub.on_evict(lambda key, connection, cause: left.append((key.id, cause, hub.store.count())))
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert (await fetch(url + "/events?name=brian", **post({})))[0] == 204
+    assert (await client.event()).data == "bye"
+    assert await client.ended() is True
+    assert client.parser.retry > 10**9
+    assert left == [("brian", "explicit", 0)]
+
+
+# -- a stream for one answer
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.gen_test
+async def test_a_stream_may_end_with_its_effects(serve, verb):
+    """With with_open_sse a new stream ends cleanly after the effects, and was never stored; nobody is told that it left."""
+
+    class Answer(Keyed):
+        with_open_sse = True
+
+        def get(self):
+            return [patch_signals({"count": self.hub.store.count()})]
+
+        post = put = patch = delete = get
+
+        def on_open(self, connection):
+            raise AssertionError("not a stream that stays")
+
+    left = []
+    hub, url = serving(serve, Answer)
+    hub.on_evict(lambda *arguments: left.append(arguments))
+    client = await StreamClient.open(url + "/answer?name=brian", method=verb, headers=DATASTAR)
+    assert (await client.event()).data == 'signals {"count":0}'
+    assert await client.ended() is True
+    client.close()
+    await eventually(lambda: not hub.streams)
+    assert left == []
+
+
+@pytest.mark.gen_test
+async def test_a_short_stream_ends_also_when_effects_fail(serve, caplog):
+    """An effect that raises is logged and nothing else: the others are sent, and the stream ends cleanly."""
+    registry = Registry("test")
+
+    @registry.effect("fail")
+    async def fail(ctx):
+        await asyncio.sleep(0)
+        raise ZeroDivisionError("a secret")
+
+    class Answer(DatastarHandler):
+        with_open_sse = True
+
+        async def post(self):
+            await asyncio.sleep(0)
+            return [send("before"), ("fail",), ("no_such_effect",), send("after")]
+
+    _, url = serving(serve, Answer, registries=[registry])
+    client = await StreamClient.open(url + "/answer", **post({}))
+    assert (await client.event()).data == "before"
+    assert (await client.event()).data == "after"
+    assert await client.ended() is True
+    assert len(raised(caplog, "ZeroDivisionError")) == 1
+    assert len(raised(caplog, "UnknownEffectError")) == 1
+
+
+# -- ordinary requests
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.gen_test
+async def test_effects_are_not_for_ordinary_requests(serve, method):
+    """Without Datastar's header returned effects are not run, and the answer says what the address is for."""
+    ran = []
+    registry = Registry("test")
+    registry.effect("run")(lambda ctx: ran.append(True))
+
+    class Page(DatastarHandler):
+        def get(self):
+            return [("run",), send("x"), close_sse()]
+
+        post = get
+
+    hub, url = serving(serve, Page, registries=[registry])
+    status, body, _ = await fetch(url + "/page", method=method, body=b"" if method == "GET" else b"a=1")
+    assert status == 406
+    assert "answers Datastar" in body
+    assert ran == []
+    assert not hub.streams
+
+
+@pytest.mark.gen_test
+async def test_one_method_may_serve_both(serve):
+    """A method can tell the two kinds of request apart."""
+
+    class Page(DatastarHandler):
+        def get(self):
+            return [send("stream")] if self.is_datastar else "<h1>page</h1>"
+
+    _, url = serving(serve, Page)
+    assert (await fetch(url + "/page"))[1] == "<h1>page</h1>"
+    assert (await fetch(url + "/page", headers={"Datastar-Request": "false"}))[1] == "<h1>page</h1>"
+    client = await StreamClient.open(url + "/page", headers=DATASTAR)
+    assert (await client.event()).data == "stream"
+
+
+# -- in the dispatch
+
+
+@pytest.mark.gen_test
+async def test_effects_actions_placeholders_and_errors(serve, caplog):
+    """Returned effects see signals as state and as dispatch data, system and request; an after-stage sees their errors."""
+    registry, seen, errors = Registry("test"), [], []
+
+    @registry.effect("look")
+    def look(ctx, *words):
+        assert ctx.system["request"].method == "POST"
+        assert ctx.system["signals"] == ctx.dispatch_data["signals"] == {"name": "brian"}
+        seen.append((words, ctx.system["handler"].is_datastar))
+        return words
+
+    @registry.effect("later")
+    def later(ctx, *effects):
+        return ctx.dispatch(effects, data={"cow": "Moo!"})
+
+    @registry.placeholder("cow")
+    def cow(data):
+        return data.get("cow", ("cow",))
+
+    @registry.action("greet")
+    def greet(state):
+        return [("look", state["signals"]["name"])]
+
+    class Page(DatastarHandler):
+        with_open_sse = True
+
+        def post(self):
+            return [("greet",), ("later", ("look", ("cow",), ("cow",))), connection(), ("patch_elements", "")]
+
+    after = {"id": "after", "after_dispatch": lambda ctx: errors.extend(ctx.errors)}
+    _, url = serving(serve, Page, registries=[registry], interceptors=[after])
+    client = await StreamClient.open(url + "/page", **post({"name": "brian"}))
+    assert await client.ended() is True
+    assert seen == [(("brian",), True), (("Moo!", "Moo!"), True)]
+    assert [(error.phase, error.item[0]) for error in errors] == [("action", "patch_elements")]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.gen_test
+async def test_an_interceptor_sees_every_send(serve):
+    """An effect stage sees each send to a stream, with the connection, be it opened by this request or before."""
+    seen = []
+
+    def before(ctx):
+        if ctx.effect[0] == "send":
+            seen.append((ctx.effect[1], ctx.system["sse"] is not None))
+
+    class Events(Keyed):
+        interceptors = [{"id": "watch", "before_effect": before}]
+
+        def get(self):
+            return [patch_signals({"n": 1})]
+
+        def post(self):
+            return [patch_signals({"n": 2})]
+
+    _, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    await client.event()
+    assert (await fetch(url + "/events?name=brian", **post({})))[0] == 204
+    assert seen == [('signals {"n":1}', True), ('signals {"n":2}', True)]
+
+
+@pytest.mark.gen_test
+async def test_the_request_is_one_dispatch_and_its_stream_another(serve):
+    """Around a request stand the chain's stages once, around the opening once, and around the closing once."""
+    trace = []
+
+    def note(ctx):
+        trace.append(ctx.actions[0][0])
+
+    class Events(Keyed):
+        def get(self):
+            return []
+
+    hub, url = serving(serve, Events, interceptors=[{"id": "trace", "before_dispatch": note}])
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    client.close()
+    await eventually(lambda: not hub.streams)
+    assert [name for name in trace if name in {"request", "sse_opened", "sse_closed"}] == [
+        "request",
+        "sse_opened",
+        "sse_closed",
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_stage_refuses_before_the_method_runs(serve):
+    """HTTPError of a stage is the answer; the method has not run, and no stream was opened."""
+    ran = []
+
+    def refuse(ctx):
+        raise HTTPError(401)
+
+    class Events(Keyed):
+        interceptors = [{"id": "refuse", "before_dispatch": refuse}]
+
+        def get(self):
+            ran.append(True)
+            return []
+
+    hub, url = serving(serve, Events)
+    assert (await fetch(url + "/events?name=brian", headers=DATASTAR))[0] == 401
+    assert (ran, hub.store.count()) == ([], 0)
+
+
+# -- errors
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+@pytest.mark.gen_test
+async def test_a_method_that_raises(serve, verb, caplog):
+    """The page gets a general error, the log the whole one, once; streams that are open hear nothing of it."""
+
+    class Events(Keyed):
+        pass
+
+    class Failing(Keyed):
+        def get(self):
+            raise ZeroDivisionError("a secret")
+
+        async def post(self):
+            await asyncio.sleep(0)
+            raise ZeroDivisionError("a secret")
+
+    hub, url = serving(serve, Events, Failing)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    status, body, _ = await fetch(url + "/failing?name=brian", method=verb, headers=JSON, body=b"{}")
+    assert status == 500
+    assert "secret" not in body
+    assert "ZeroDivision" not in body
+    [record] = raised(caplog, "ZeroDivisionError")
+    assert "a secret" in record.exc_text
+    assert await client.quiet() == []
+    assert len(hub.streams) == 1
+
+
+@pytest.mark.gen_test
+async def test_effects_that_fail_on_the_open_stream_are_logged(serve, caplog):
+    """A failing effect is logged; the others are sent, the stream stays, and the request is answered all the same."""
+
+    class Events(Keyed):
+        def post(self):
+            return [("no_such_effect",), send("and on")]
+
+    hub, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert (await fetch(url + "/events?name=brian", **post({})))[0] == 204
+    assert (await client.event()).data == "and on"
+    assert len(raised(caplog, "UnknownEffectError")) == 1
+    assert len(hub.streams) == 1
+
+
+@pytest.mark.gen_test
+async def test_an_on_open_that_raises_cuts_the_stream(serve, caplog):
+    """The stream is cut, so that the page comes back; what was returned has been sent."""
+
+    class Events(Keyed):
+        def get(self):
+            return [send("first")]
+
+        async def on_open(self, connection):
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    hub, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert await client.ended() is False
+    assert len(raised(caplog, "ZeroDivisionError")) == 1
+    assert hub.store.count() == 0
+
+
+@pytest.mark.gen_test
+async def test_effects_of_a_client_that_has_left_are_run(serve):
+    """A page that is left while its POST is worked on: what is for others happens, and nothing is opened or stored."""
+    gate, seen = asyncio.Event(), []
+
+    class Events(Keyed):
+        async def get(self):
+            return [send("welcome")]
+
+        async def post(self):
+            seen.append("begun")
+            await gate.wait()
+            return [broadcast((ANY, ("page", "phil")), send("brian is off")), send("for nobody")]
+
+    hub, url = serving(serve, Events)
+    phil = await StreamClient.open(url + "/events?name=phil", headers=DATASTAR)
+    await phil.event()
+    client = await StreamClient.connect(url)
+    await client.send(
+        b"POST /events?name=brian HTTP/1.1\r\nHost: x\r\nDatastar-Request: true\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    await eventually(lambda: seen)
+    client.close()
+    # The kernel knows at once; give the server's side of the socket its turn.
+    await asyncio.sleep(0.02)
+    gate.set()
+    assert (await phil.event()).data == "brian is off"
+    assert [key.id for key in hub.store.keys()] == ["phil"]
+    assert len(hub.streams) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_full_store_is_told_by_what_the_client_does_with_it(serve, caplog):
+    """A GET is sent away for a while by its stream; a POST, which would be made again, is answered 503, and has no stream."""
+
+    class Events(Keyed):
+        def get(self):
+            return [send("welcome")]
+
+        def post(self):
+            return [send("posted")]
+
+    hub, url = serving(serve, Events, config=HubConfig(store=StoreConfig(maxsize=1)))
+    first = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    await first.event()
+    second = await StreamClient.open(url + "/events?name=phil", headers=DATASTAR)
+    with pytest.raises(StreamEnded) as ended:
+        await second.event()
+    assert ended.value.clean is False
+    assert (await fetch(url + "/events?name=phil", **post({})))[0] == 503
+    assert hub.store.count() == 1
+    await eventually(lambda: len(hub.streams) == 1)
+
+
+# -- signals
+
+
+@pytest.mark.parametrize("verb", ["GET", "DELETE", "POST", "PUT", "PATCH"])
+@pytest.mark.gen_test
+async def test_signals_are_read(serve, verb):
+    """GET and DELETE have signals in the query, the others in the body; everything in them arrives as it was."""
+
+    class Echo(DatastarHandler):
+        def get(self):
+            return json.dumps(self.signals)
+
+        post = put = patch = delete = get
+
+    signals = {"name": " <b>é\u2028\x07</b> ", "deep": {"list": [1, 2.5, None, True, "\U0001f600"]}}
+    text = json.dumps(signals)
+    in_query = verb in {"GET", "DELETE"}
+    _, url = serving(serve, Echo)
+    status, body, _ = await fetch(
+        f"{url}/echo?datastar={quote(text)}" if in_query else url + "/echo?datastar=7",
+        method=verb,
+        headers=JSON,
+        body=b"" if in_query else text.encode(),
+    )
+    assert status == 200
+    assert json.loads(body) == signals
+
+
+@pytest.mark.gen_test
+async def test_some_requests_have_no_signals(serve):
+    """An ordinary request, a form of either kind, and a request without any: signals are empty, and a form has arguments."""
+
+    class Echo(DatastarHandler):
+        def get(self):
+            return json.dumps(self.signals)
+
+        def post(self):
+            return json.dumps([self.signals, self.get_body_argument("a", None)])
+
+    multipart = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
+    _, url = serving(serve, Echo)
+    assert (await fetch(url + "/echo?datastar=" + quote('{"a":1}')))[1] == "{}"
+    assert (await fetch(url + "/echo", headers=DATASTAR))[1] == "{}"
+    assert (await fetch(url + "/echo?datastar=%20", headers=DATASTAR))[1] == "{}"
+    for kind, body, expected in [
+        ("application/x-www-form-urlencoded", b"a=1", '[{}, "1"]'),
+        ("multipart/form-data; boundary=x", multipart, '[{}, "1"]'),
+        ("application/json", b"", "[{}, null]"),
+    ]:
+        headers = {**DATASTAR, "Content-Type": kind}
+        assert (await fetch(url + "/echo", method="POST", headers=headers, body=body or b" "))[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "no JSON"),
+        (b"{} {}", 400, "no JSON"),
+        (b'{"a": NaN}', 400, "no JSON"),
+        (b'{"a": -Infinity}', 400, "no JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", 400, "no JSON"),
+        (b'{"a": "\\ud800"}', 400, "no JSON"),
+        (b"[" * 50_000, 400, "no JSON"),
+        (b"[1]", 400, "no JSON object"),
+        (b'"a"', 400, "no JSON object"),
+        (b"null", 400, "no JSON object"),
+        (b'{"a":\xff}', 400, "not UTF-8"),
+        (b'{"a":' + b"[" * 32 + b"]" * 32 + b"}", 400, "nested"),
+        (b'{"a":"' + b"x" * 1000 + b'"}', 413, "more than 999 bytes"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_wrong_signals_are_refused(serve, body, status, said):
+    """What is no JSON object, too deep or too large is refused with a clear text, before the method runs."""
+    ran = []
+
+    class Echo(DatastarHandler):
+        max_signals_size = 999 if status == 413 else 100_000
+
+        def post(self):
+            ran.append(True)
+
+    _, url = serving(serve, Echo)
+    got, text, _ = await fetch(url + "/echo", method="POST", headers=JSON, body=body)
+    assert got == status
+    assert said in text
+    assert ran == []
+
+
+@pytest.mark.gen_test
+async def test_signals_at_the_bounds_are_read(serve):
+    """What is exactly as deep, or as long, as allowed is read; a whole surrogate pair is one character."""
+
+    class Echo(DatastarHandler):
+        max_signals_size = 20
+        max_signals_depth = 3
+
+        def post(self):
+            return json.dumps(self.signals, ensure_ascii=False)
+
+    _, url = serving(serve, Echo)
+    for body in (b'{"a": [[1], [], {}]}', b'{"a":"\\ud83d\\ude00"}'):
+        status, text, _ = await fetch(url + "/echo", method="POST", headers=JSON, body=body)
+        assert (status, json.loads(text)) == (200, json.loads(body))
+        assert len(body) == 20
+
+
+@pytest.mark.gen_test
+async def test_another_reader_of_json(serve, caplog):
+    """An application may read signals in its own way; what that raises is the request's error, as it is."""
+
+    class Own(DatastarHandler):
+        def read_json(self, text):
+            if text == "bad":
+                raise ZeroDivisionError
+            return {"read": text}
+
+        def post(self):
+            return self.signals["read"]
+
+    _, url = serving(serve, Own)
+    assert (await fetch(url + "/own", method="POST", headers=JSON, body=b"well"))[:2] == (200, "well")
+    assert (await fetch(url + "/own", method="POST", headers=JSON, body=b"bad"))[0] == 500
+    assert len(raised(caplog, "ZeroDivisionError")) == 1
+
+
+# -- hosts
+
+
+@pytest.mark.gen_test
+async def test_the_mixin_works_on_a_hosts_handler(serve):
+    """Before a base class of a host, its prepare, its user and its decorators stay what they are."""
+
+    class Host(RequestHandler):
+        def prepare(self):
+            self.user = self.request.headers.get("X-User")
+            if not self.user:
+                raise HTTPError(403)
+
+    class Events(DatastarMixin, Host):
+        def connection_key(self):
+            return ("user", self.user)
+
+        def get(self):
+            return [send(self.user)]
+
+    hub, url = serving(serve, Events)
+    assert (await fetch(url + "/events", headers=DATASTAR))[0] == 403
+    client = await StreamClient.open(url + "/events", headers={**DATASTAR, "X-User": "brian"})
+    assert (await client.event()).data == "brian"
+    assert [key.id for key in hub.store.keys()] == ["brian"]
+
+
+@pytest.mark.gen_test
+async def test_head_shows_the_headers(serve):
+    """HEAD answers the headers of the stream, and opens nothing."""
+
+    class Events(DatastarHandler):
+        pass
+
+    hub, url = serving(serve, Events)
+    status, body, headers = await fetch(url + "/events", method="HEAD")
+    assert (status, body, headers["Content-Type"]) == (200, "", "text/event-stream")
+    assert not hub.streams
