@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .keys import Pattern as Pattern
     from .registries.connections import broadcast as broadcast
     from .registries.connections import with_connection as with_connection
+    from .registries.presence import hide as hide
+    from .registries.presence import leave as leave
+    from .registries.presence import show as show
+    from .registries.presence import update_meta as update_meta
     from .registries.sse import close_sse as close_sse
     from .registries.sse import send as send
     from .registries.sse import sse_closed as sse_closed
@@ -50,6 +54,7 @@ _ROOMS = {
     "hub": ("Hub",),
     "keys": ("ANY", "DEFAULT_SCOPE", "Key", "Pattern"),
     "registries.connections": ("broadcast", "with_connection"),
+    "registries.presence": ("hide", "leave", "show", "update_meta"),
     "registries.sse": ("close_sse", "send", "sse_closed"),
     "stores": ("ExpiringStore", "MemoryStore"),
     "web.beat": ("BeatHandler",),

@@ -1,4 +1,4 @@
-"""The lobby: enter a name, see who is here, chat, leave. Close a tab, and the others read "brian left" at once.
+"""The lobby: enter a name, see who is here, chat, leave. Close a tab, and the others read "brian left"; reload it, and they don't.
 
     python3 run.py demo --port 8000
     curl -N 'http://127.0.0.1:8000/events?name=brian'
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tornado.web import Application, HTTPError, RequestHandler
 
-from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, InterceptorMixin, SSEHandler, broadcast, send
+from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, InterceptorMixin, SSEHandler, broadcast, leave, send
+from sfere_tornado.web.presence import ScriptHandler, SignHandler
 
 HERE = Path(__file__).parent
 LOBBY = (ANY, ("lobby", ANY))
@@ -32,13 +33,12 @@ def field(handler, name, longest):
     return value
 
 
-def members():
-    return sorted(key.id for key in hub.store.keys(LOBBY))
-
-
-@hub.on_evict
-def left(key, connection, cause):
-    hub.dispatch(broadcast(LOBBY, send({"name": key.id, "cause": cause}, event="left")))
+@hub.on_presence
+def tell(change):
+    said = {"name": change.key.id}
+    if change.kind == "left":
+        said["cause"] = "expired" if change.reason == "expired" else "explicit"
+    return broadcast(LOBBY, send(said, event=change.kind), exclude={change.key})
 
 
 class PlainErrors(RequestHandler):
@@ -51,9 +51,8 @@ class PlainErrors(RequestHandler):
 
 class Page(RequestHandler):
     def get(self):
-        self.set_header(
-            "Content-Security-Policy", "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-        )
+        policy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+        self.set_header("Content-Security-Policy", policy)
         self.finish((HERE / "index.html").read_text(encoding="utf-8"))
 
 
@@ -65,10 +64,14 @@ class Events(SSEHandler, PlainErrors):
         return ("lobby", self.name)
 
     def on_open(self, connection):
-        here = send({"members": members()}, event="here")
-        joined = broadcast(LOBBY, send({"name": self.name}, event="joined"), exclude={connection.key})
-        second_tab = len(hub.store.peek(connection.key)) > 1
-        return [here] if second_tab else [here, joined]
+        members = hub.presence.announced(LOBBY)
+        here = send({"members": sorted(member.key.id for member in members)}, event="here")
+        return [here, *(send({"name": member.key.id}, event="away") for member in members if member.away)]
+
+
+class Signs(SignHandler):
+    def connection_key(self):
+        return ("lobby", field(self, "name", LONGEST_NAME))
 
 
 class Message(InterceptorMixin, PlainErrors):
@@ -78,18 +81,27 @@ class Message(InterceptorMixin, PlainErrors):
         self.set_status(204)
 
 
-class Leave(PlainErrors):
+class Leave(InterceptorMixin, PlainErrors):
     def post(self):
-        hub.store.purge((DEFAULT_SCOPE, ("lobby", field(self, "name", LONGEST_NAME))))
+        self.dispatch(leave((DEFAULT_SCOPE, ("lobby", field(self, "name", LONGEST_NAME)))))
         self.set_status(204)
 
 
 class Who(RequestHandler):
     def get(self):
-        self.finish({"members": members(), "connections": hub.store.count(LOBBY)})
+        members = sorted(member.key.id for member in hub.presence.roster(LOBBY))
+        self.finish({"members": members, "connections": hub.store.count(LOBBY)})
 
 
-routes = [("/", Page), ("/events", Events), ("/message", Message), ("/leave", Leave), ("/who", Who)]
+routes = [
+    ("/", Page),
+    ("/sfere.js", ScriptHandler),
+    ("/events", Events),
+    ("/signs", Signs),
+    ("/message", Message),
+    ("/leave", Leave),
+    ("/who", Who),
+]
 app = Application(routes, sfere=hub)
 
 

@@ -8,6 +8,7 @@ import pytest
 from support.demo import Demo
 
 from sfere_tornado.connection import AWAY
+from sfere_tornado.testing import StreamClient
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -104,3 +105,56 @@ async def test_signals_end_it_at_once(number):
         assert demo.process.returncode == 0
         assert log == b""
         assert await clients[0].ended() is False
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_return_within_the_grace_leaves_no_trace():
+    """Who comes back within two seconds, as a reload does, has neither left nor joined; who does not is told once."""
+    async with Demo() as demo:
+        phil = await demo.enter("phil")
+        brian = await demo.enter("brian")
+        await phil.event("joined")
+        for _ in range(3):
+            brian.close()
+            brian = await demo.enter("brian")
+        brian.close()
+        assert await phil.json() == {"name": "brian", "cause": "explicit"}
+        assert [event.event for event in await phil.quiet(0.2)] == []
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_away_and_back():
+    """A hidden tab is away, for those who are here and for newcomers; looked at again, it is back."""
+    async with Demo() as demo:
+        phil, brian = await demo.enter("phil"), await demo.enter("brian")
+        await phil.event("joined")
+        assert (await demo.request("/signs?name=brian", {"sign": "hidden"}))[0] == 204
+        assert await phil.json("away") == {"name": "brian"}
+        anna = await demo.enter("anna")
+        assert await anna.json("here") == {"members": ["anna", "brian", "phil"]}
+        assert await anna.json("away") == {"name": "brian"}
+        assert (await demo.request("/signs?name=brian", {"sign": "visible"}))[0] == 204
+        assert await phil.json("back") == {"name": "brian"}
+        assert await anna.json("back") == {"name": "brian"}
+        assert (await demo.request("/signs?name=brian", {"sign": "sleepy"}))[0] == 400
+        assert [event.event for event in await brian.quiet()] == ["here", "joined"]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_what_was_said_meanwhile_is_shown_and_a_gap_is_told():
+    """A stream that comes back with its last id gets what was said since, in order; with a foreign id, a gap."""
+    async with Demo() as demo:
+        phil, brian = await demo.enter("phil"), await demo.enter("brian")
+        await demo.request("/message", {"name": "phil", "text": "first"})
+        last = (await brian.event("message")).id
+        brian.close()
+        for text in ("second", "third"):
+            await demo.request("/message", {"name": "phil", "text": text})
+        brian = await StreamClient.open(f"{demo.url}/events?name=brian", headers={"Last-Event-ID": last})
+        assert [(await brian.json("message"))["text"] for _ in range(2)] == ["second", "third"]
+        await brian.event("here")
+        assert await brian.quiet() == []
+        lost = await StreamClient.open(f"{demo.url}/events?name=brian", headers={"Last-Event-ID": "7-other"})
+        assert await lost.json() == {"reason": "foreign"}
+        assert (await lost.event()).event == "here"
+        assert [event.event for event in await phil.quiet(0.2)] == ["here", "joined", "message", "message", "message"]
