@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+import zlib
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfere_tornado import connection as connection_module
+from sfere_tornado.compression import BEHIND, HEADER, SharedCompressor
 from sfere_tornado.connection import AWAY, CATCH_UP, MAX_OUTBOX, Connection, Health
 from sfere_tornado.errors import ConnectionClosedError, EventTooLargeError
 from sfere_tornado.event_stream import Event, Parser
@@ -24,6 +26,11 @@ FAREWELL = f"retry: {AWAY}\n\n".encode()
 def direct_connection(**arguments):
     """A connection over HTTP/1.1, whose transport has the direct way."""
     return recording_connection(frame=chunked, last_frame=LAST_CHUNK, direct=True, **arguments)
+
+
+def inflated(data):
+    """What a client reads from a gzip stream so far."""
+    return zlib.decompressobj(31).decompress(data)
 
 
 def told(delivery):
@@ -73,6 +80,32 @@ def test_opening_behind_what_is_on_its_way():
     connection.deliver(b"c")
     assert transport.writes == [b"headers", chunked(b"ab"), chunked(b"c")]
     assert connection.outbox == 0
+
+
+def test_opening_behind_what_the_opener_writes():
+    """A stream that does not go live yet keeps what is delivered, while whoever opens it writes what comes before."""
+    connection, transport = direct_connection(opened=False)
+    connection.deliver(b"a")
+    connection.open(transport, live=False)
+    assert (connection.opening, connection.outbox) == (False, 1)
+    transport.write(b"replay")
+    assert told(connection.deliver(b"b")) == (1, 1, [])
+    connection.go_live()
+    connection.deliver(b"c")
+    assert transport.writes == [b"replay", chunked(b"ab"), chunked(b"c")]
+    assert connection.outbox == 0
+
+
+def test_a_stream_that_ends_before_it_goes_live():
+    """Going live after the end, or without a transport, writes nothing and raises nothing."""
+    connection, transport = direct_connection(opened=False)
+    connection.go_live()
+    assert connection.opening
+    connection.open(transport, live=False)
+    connection.deliver(b"a")
+    connection.close()
+    connection.go_live()
+    assert (transport.writes, transport.ending) == ([], "aborted")
 
 
 def test_opening_twice():
@@ -476,6 +509,48 @@ def test_the_bound_counts_what_is_replaced_before_what_replaces_it():
     assert connection.deliver(b"123456", "a").failures == [Failure(None, connection, "slow")]
 
 
+# -- compressing
+
+
+def test_each_client_gets_what_it_can_read():
+    """What one client gets alone, or late, is compressed for it alone, where its stream is compressed, and nowhere else."""
+    writer = Writer(compressor=SharedCompressor())
+    for compressed, read in ((True, inflated), (False, bytes)):
+        connection, transport = recording_connection(writer=writer, opened=False)
+        connection.deliver(b"data: early\n\n")
+        transport.writes += [HEADER] if compressed else []
+        connection.open(transport, compressed=compressed)
+        connection.deliver(b"data: a\n\n")
+        transport.stalled = True
+        connection.deliver(b"data: b\n\n")
+        connection.deliver(b"data: late\n\n")
+        transport.drain()
+        connection.deliver(b"data: last\n\n")
+        connection.close(reconnect=False)
+        expected = b"".join(b"data: %b\n\n" % word for word in (b"early", b"a", b"b", b"late", b"last"))
+        assert read(transport.written) == expected + FAREWELL
+
+
+def test_a_client_that_loses_an_event_is_behind():
+    """Compressed bytes may point to what came before, so a client whose event was replaced is not in step any more."""
+    connection, transport = recording_connection(
+        conflate=True, opened=False, writer=Writer(compressor=SharedCompressor())
+    )
+    connection.open(transport, compressed=True)
+    assert connection.step == BEHIND
+    connection.deliver(b"data: a\n\n", "price")
+    in_step = connection.step
+    assert in_step > BEHIND
+    transport.stalled = True
+    connection.deliver(b"data: b\n\n", "price")
+    connection.deliver(b"data: c\n\n", "price")
+    assert connection.step > in_step
+    connection.deliver(b"data: d\n\n", "price")
+    assert connection.step == BEHIND
+    connection.deliver(b"data: e\n\n", "price")
+    assert connection.outbox == len(transport.writes[-1]) + len(b"data: e\n\n")
+
+
 # -- the account of the outbox
 
 
@@ -632,20 +707,49 @@ def test_the_end_is_known_at_once():
     assert transport.written == FAREWELL
 
 
-def test_closing_comes_after_what_was_delivered_before():
-    """What was delivered in this turn is written before a close, a cut as well as a clean end."""
-    turns = []
-    writer = Writer()
-    writer.meet(turns.append)
-    for reconnect, last_words in ((True, chunked(b"bye")), (False, chunked(b"bye" + FAREWELL) + LAST_CHUNK)):
-        connection, transport = direct_connection(writer=writer)
+@pytest.mark.parametrize("direct", [False, True])
+def test_closing_comes_after_what_was_delivered_before(direct):
+    """What was delivered in this turn is written by a close, a cut as well as a clean end, and not a second time."""
+    for reconnect, last_words in ((True, b"bye"), (False, b"bye" + FAREWELL)):
+        turns = []
+        writer = Writer()
+        writer.meet(turns.append)
+        connection, transport = recording_connection(frame=chunked, last_frame=LAST_CHUNK, direct=direct, writer=writer)
         delivery = connection.deliver(b"bye")
         assert (transport.writes, delivery.done) == ([], False)
         connection.close(reconnect=reconnect)
-        assert transport.written == last_words
+        expected = chunked(last_words) + (b"" if reconnect else LAST_CHUNK)
+        assert transport.written == expected
         turns.pop()()
-        assert transport.written == last_words
+        assert transport.written == expected
         assert told(delivery) == (1, 0, [])
+
+
+def test_last_words_come_after_what_waits():
+    """A clean end writes what waited before what was delivered in this turn; a cut gives up both, for they had to wait."""
+    for reconnect, expected in ((True, b"a"), (False, b"abc" + FAREWELL)):
+        writer = Writer()
+        connection, transport = recording_connection(writer=writer)
+        transport.stalled = True
+        connection.deliver(b"a")
+        connection.deliver(b"b")
+        writer.meet(lambda callback: None)
+        connection.deliver(b"c")
+        connection.close(reconnect=reconnect)
+        assert transport.written == expected
+
+
+def test_a_client_that_missed_something_gets_no_last_words():
+    """Who is closed after a failure and before its settling gets nothing later than what it missed, however it is closed."""
+    for reconnect in (True, False):
+        writer = Writer()
+        writer.meet(lambda callback: None)
+        connection, transport = direct_connection(writer=writer)
+        assert connection.take([b"x"], [None], chunked(b"x"), OSError()) is False
+        connection.deliver(b"later")
+        connection.close(reconnect=reconnect)
+        assert connection.closed
+        assert b"later" not in transport.written
 
 
 def test_an_end_does_not_wait_for_what_was_delivered_before():

@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import sys
+import weakref
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfere_tornado import writer as writer_module
+from sfere_tornado.compression import HEADER, SharedCompressor
 from sfere_tornado.connection import Connection
 from sfere_tornado.framing import chunked
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
@@ -611,6 +614,57 @@ def test_closing_somebody_has_nothing_written_for_others():
     assert [transport.writes for transport in transports] == [[chunked(b"!" * 50)]] * 3
 
 
+def test_last_words_are_handed_out_once():
+    """Who is closed gets what awaits him from slices under way and from this turn, once; nobody else's is written for it."""
+    writer, turns = turning(slice_size=1)
+    connections, transports = some(3, writer)
+    first = writer.deliver(connections, b"a")
+    turns.turn()
+    second = writer.deliver(connections[1:], b"b")
+    connections[2].close()
+    assert written(transports) == [chunked(b"a"), b"", chunked(b"ab")]
+    turns.finish()
+    assert written(transports) == [chunked(b"a"), chunked(b"a") + chunked(b"b"), chunked(b"ab")]
+    assert [(one.done, one.reached, one.failures) for one in (first, second)] == [(True, 3, []), (True, 2, [])]
+
+
+def test_who_has_been_served_gets_no_last_words_twice():
+    """Closing a receiver whose slice has been written, while others still await theirs, writes nothing again."""
+    writer, turns = turning(slice_size=1)
+    connections, transports = some(2, writer)
+    writer.deliver(connections, b"a")
+    turns.turn()
+    connections[0].close()
+    turns.finish()
+    assert written(transports) == [chunked(b"a")] * 2
+
+
+def test_a_writer_keeps_nobody_who_was_closed():
+    """Once the turn is written, a writer holds on to no receiver, also not to one that was handed its last words."""
+    writer, turns = turning()
+    connections, transports = some(2, writer)
+    writer.deliver(list(connections), b"a")
+    connections[1].close()
+    turns.finish()
+    gone = [weakref.ref(connection) for connection in connections]
+    connections.clear()
+    transports.clear()
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+
+
+def test_what_is_delivered_after_a_close_has_failed():
+    """What comes for somebody who was closed in the same turn is told as a failure, although earlier words were written."""
+    writer, turns = turning()
+    connections, transports = some(2, writer)
+    writer.deliver(connections, b"a")
+    connections[1].close(reason="revoked")
+    late = writer.deliver([connections[1]], b"late")
+    turns.finish()
+    assert written(transports) == [chunked(b"a"), chunked(b"a")]
+    assert (late.done, late.failures) == (True, [Failure(None, connections[1], "revoked")])
+
+
 def test_what_interrupts_the_process_leaves_a_writer_that_writes():
     """An interrupt in the midst of writing passes through, and later deliveries are written all the same."""
 
@@ -769,6 +823,36 @@ def test_turns_of_a_real_event_loop():
         return seen
 
     assert asyncio.run(fan_out()) == [0, 10, 20, 30, 40, 45]
+
+
+# -- compressing
+
+
+def test_each_receiver_gets_the_bytes_that_it_can_read():
+    """With compression an event is made once for each kind of receiver: plain, compressed, still opening."""
+    writer, turns = turning(slice_size=2, compressor=SharedCompressor())
+    pairs = [recording_connection(frame=chunked, direct=True, writer=writer, opened=False) for _ in range(7)]
+    for number, (connection, transport) in enumerate(pairs[:6]):
+        if number % 2:
+            transport.writes.append(chunked(HEADER))
+        connection.open(transport, compressed=bool(number % 2))
+    everybody = [connection for connection, _ in pairs]
+    deliveries = [writer.deliver(everybody, b"data: %d\n\n" % number) for number in range(3)]
+    deliveries.append(writer.deliver(everybody[:4], b"data: x\n\n"))
+    turns.turn()
+    assert not deliveries[0].done
+    # Whether it compresses is decided while a slice is on its way.
+    transport = pairs[6][1]
+    transport.writes.append(chunked(HEADER))
+    pairs[6][0].open(transport, compressed=True)
+    turns.finish()
+    assert all(delivery.done and not delivery.failures for delivery in deliveries)
+    for number, (_, transport) in enumerate(pairs):
+        body = unchunked(transport)
+        text = b"data: 0\n\ndata: 1\n\ndata: 2\n\n" + (b"data: x\n\n" if number < 4 else b"")
+        assert (zlib.decompressobj(31).decompress(body) if number in {1, 3, 5, 6} else body) == text
+    for one, other in ((0, 2), (1, 3)):
+        assert pairs[one][1].writes[-1] is pairs[other][1].writes[-1]
 
 
 # -- what it costs
