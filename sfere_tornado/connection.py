@@ -269,7 +269,8 @@ class Connection:
             reason: why, for whoever is told of the end.
         """
         if self.reason is None:
-            pending = self._writer.hand_out(self) if self._writer.pending else []
+            # Who missed something gets nothing later: it must come back for what it missed.
+            pending = self._writer.hand_out(self) if self._writer.pending and self._failure is None else []
             self._close(reconnect=reconnect, reason=reason, pending=b"".join(pending))
 
     def end(self, reason: Reason) -> bool:
@@ -319,7 +320,7 @@ class Connection:
     def _keep(self, payload: bytes, name: Hashable) -> bool:
         """Let an event wait."""
         waiting = self._waiting
-        if waiting is None or self._failure is not None:
+        if waiting is None:  # never so: only asked while something waits
             return False
         place = name if name is not None and self.conflate else object()
         # The newest comes after everything that was delivered before it, not to the place of the one that it replaces.

@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Typ
 from .framing import chunked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 
     from .compression import Share, SharedCompressor
     from .keys import Key
@@ -196,6 +195,7 @@ class Writer:
         "_held",
         "_jobs",
         "_scheduled",
+        "_sealed",
         "_served",
         "_writing",
         "compressor",
@@ -211,8 +211,9 @@ class Writer:
         self._held = 0
         self._jobs: deque[_Job] = deque()
         self._scheduled = False
-        # Receivers that were handed out what is pending.
-        self._served: set[Receiver] = set()
+        self._sealed = False
+        # Receivers that were handed out what was pending, and which deliveries that was.
+        self._served: dict[Receiver, set[Delivery]] = {}
         # Whether everything is being written: what is delivered meanwhile, by whoever was told of an end, is written by
         # the same loop, for a call inside a call for each of a thousand dead receivers would be too deep.
         self._writing = False
@@ -243,10 +244,11 @@ class Writer:
             What becomes of it; events for the same receivers in the same turn share one.
         """
         last = self._gathered[-1] if self._gathered else None
-        if last is not None and (last.receivers is receivers or last.receivers == receivers):
+        if last is not None and not self._sealed and (last.receivers is receivers or last.receivers == receivers):
             delivery = last
         else:
             delivery = Delivery(receivers)
+            self._sealed = False
             self._gathered.append(delivery)
         delivery.payloads.append(payload)
         delivery.names.append(name)
@@ -273,14 +275,19 @@ class Writer:
         For whoever ends a stream: its last words must not wait, and nobody else's need be written for them.
         """
         payloads: list[bytes] = []
+        handed: set[Delivery] = set()
         for job in self._jobs:
             if receiver in job.receivers[job.position :]:
                 payloads += job.payloads
+                handed.update(job.deliveries())
         for delivery in self._gathered:
             if receiver in delivery.receivers:
                 payloads += delivery.payloads
+                handed.add(delivery)
         if payloads:
-            self._served.add(receiver)
+            self._served[receiver] = handed
+            # What comes for the same receivers from now on is another delivery: this one does not get it.
+            self._sealed = True
         return payloads
 
     def _write_slice(self) -> None:
@@ -293,6 +300,10 @@ class Writer:
     def _write(self, limit: int | None) -> None:
         if not self._jobs:
             gathered, self._gathered, self._held = self._gathered, [], 0
+            # Under a load that never ends there is always something pending; who was served long ago is forgotten here.
+            self._served = {
+                one: handed for one, handed in self._served.items() if not all(each.done for each in handed)
+            }
             self._jobs.extend(_plan(gathered, self.compressor))
         while self._jobs and (limit is None or limit > 0):
             job = self._jobs[0]
@@ -334,7 +345,7 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
     return jobs
 
 
-def _send(job: _Job, part: Sequence[Receiver], served: AbstractSet[Receiver]) -> None:
+def _send(job: _Job, part: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]) -> None:
     job.parts += 1
     framed = b"" if job.framed is None else job.framed
     size = len(framed)
@@ -354,17 +365,20 @@ def _send(job: _Job, part: Sequence[Receiver], served: AbstractSet[Receiver]) ->
     failed: list[Receiver] = []
     deliveries = job.deliveries()
     for receiver, outcome in troubled:
-        if receiver in served:
-            continue
-        if not receiver.take(job.payloads, job.names, framed, outcome):
+        if receiver not in served and not receiver.take(job.payloads, job.names, framed, outcome):
             failed.append(receiver)
+        elif receiver in served:
+            if not served[receiver].issuperset(deliveries):
+                failed.append(receiver)
         elif receiver.outbox:
             for delivery in deliveries:
                 delivery.waited += 1
     for receiver in failed:
         failure = Failure(receiver.key, receiver, receiver.settle())
+        handed_out = served.get(receiver, ())
         for delivery in deliveries:
-            delivery.failures.append(failure)
+            if delivery not in handed_out:
+                delivery.failures.append(failure)
     job.parts -= 1
     if job.position == len(job.receivers) and not job.parts:
         for delivery in deliveries:
