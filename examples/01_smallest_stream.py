@@ -1,8 +1,10 @@
 """The smallest stream: whoever opens /events gets what is posted to /say.
 
-python examples/01_smallest_stream.py --port 8001
-curl -N http://127.0.0.1:8001/events
-curl -d text=hello http://127.0.0.1:8001/say
+Try it::
+
+    python examples/01_smallest_stream.py --port 8001
+    curl -N http://127.0.0.1:8001/events
+    curl -d text=hello http://127.0.0.1:8001/say
 """
 
 import asyncio

@@ -1,10 +1,12 @@
 """Composing chains: interceptors of the hub, of a class and of a route stand around each request, in this order.
 
-python examples/02_composing_chains.py --port 8002
-curl -N -H 'X-User: brian' http://127.0.0.1:8002/events
-curl -H 'X-User: brian' -d text=hello http://127.0.0.1:8002/say
-curl -H 'X-User: brian' -d text=louder http://127.0.0.1:8002/shout
-curl -d text=hello http://127.0.0.1:8002/say        # 401: nobody said who he is
+Try it::
+
+    python examples/02_composing_chains.py --port 8002
+    curl -N -H 'X-User: brian' http://127.0.0.1:8002/events
+    curl -H 'X-User: brian' -d text=hello http://127.0.0.1:8002/say
+    curl -H 'X-User: brian' -d text=louder http://127.0.0.1:8002/shout
+    curl -d text=hello http://127.0.0.1:8002/say        # 401: nobody said who he is
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Expiry by YAML: a stream of the category "ticket" ends two seconds after it was opened; the others read why.
 
-python examples/03_expiry_by_yaml.py --port 8003
-curl -N 'http://127.0.0.1:8003/events/guest/phil'
-curl -N 'http://127.0.0.1:8003/events/ticket/brian'
+Try it::
+
+    python examples/03_expiry_by_yaml.py --port 8003
+    curl -N 'http://127.0.0.1:8003/events/guest/phil'
+    curl -N 'http://127.0.0.1:8003/events/ticket/brian'
 """
 
 import asyncio

@@ -1,7 +1,9 @@
 """Broadcasting from a background task: a coroutine beside the server counts, and everybody sees it.
 
-python examples/04_background_task.py --port 8004
-curl -N http://127.0.0.1:8004/events
+Try it::
+
+    python examples/04_background_task.py --port 8004
+    curl -N http://127.0.0.1:8004/events
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Broadcasting from a thread: blocking work reports its progress to whoever started it.
 
-python examples/05_from_a_thread.py --port 8005
-curl -N http://127.0.0.1:8005/events/7
-curl -X POST http://127.0.0.1:8005/jobs/7
+Try it::
+
+    python examples/05_from_a_thread.py --port 8005
+    curl -N http://127.0.0.1:8005/events/7
+    curl -X POST http://127.0.0.1:8005/jobs/7
 """
 
 import asyncio

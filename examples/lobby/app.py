@@ -1,5 +1,7 @@
 """The lobby: enter a name, see who is here, chat, leave. Close a tab, and the others read "brian left"; reload it, and they don't.
 
+Try it::
+
     python3 run.py demo --port 8000
     curl -N 'http://127.0.0.1:8000/events?name=brian'
 
