@@ -35,7 +35,7 @@ COMMANDS = {
         "docs",
         ["-m", "sphinx", "-W", "-n", "docs", "docs/_build/html"],
     ),
-    "bench": ("the benchmarks: tables of ratios (--help)", "test", ["-m", "benchmarks"]),
+    "bench": ("the benchmarks: tables of ratios (all, or --help)", "bench", ["-m", "benchmarks"]),
 }
 #: What follows a command that went well.
 AFTERWARDS = {"coverage": ["-m", "coverage", "report"], "lint": ["-m", "ruff", "format", "--check", "."]}

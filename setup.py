@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 TESTING = [
     "aiohttp>=3.11,<4",  # as are httpx and requests: a client of ours in a test, nothing else
     "coverage>=7.6,<8",
+    "datastar-py>=1,<2",  # a yardstick for our own encoder
     "docutils>=0.21",
     "httpx>=0.28,<1",
     "hypothesis>=6.120,<7",
@@ -19,6 +20,17 @@ TESTING = [
     "trustme>=1.2,<2",
 ]
 LINTING = ["mypy>=2.1,<3", "ruff>=0.17,<0.18", "types-PyYAML>=6,<7"]
+BENCHMARKING = [
+    # What is measured against, and what it runs on.
+    "aiohttp>=3.14,<4",
+    "aiohttp-sse>=3,<4",
+    "httptools>=0.8,<1",
+    "sse-starlette>=3.7,<4",
+    "starlette>=1.10,<2",
+    "uvicorn>=0.54,<1",
+    "uvloop>=0.23,<1",
+    "trustme>=1.2,<2",  # certificates for the measurement of TLS
+]
 DOCS = ["furo>=2025.7", "sphinx>=8,<10"]
 
 setup(
@@ -39,6 +51,7 @@ setup(
         "test": TESTING,
         "lint": LINTING,
         "docs": DOCS,
+        "bench": BENCHMARKING,
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from .keys import Pattern as Pattern
     from .registries.connections import broadcast as broadcast
     from .registries.connections import with_connection as with_connection
+    from .registries.datastar import datastar as datastar
+    from .registries.datastar import execute_script as execute_script
+    from .registries.datastar import patch_elements as patch_elements
+    from .registries.datastar import patch_elements_seq as patch_elements_seq
+    from .registries.datastar import patch_signals as patch_signals
+    from .registries.datastar import remove_elements as remove_elements
     from .registries.presence import hide as hide
     from .registries.presence import leave as leave
     from .registries.presence import show as show
@@ -38,7 +44,11 @@ if TYPE_CHECKING:
     from .stores import ExpiringStore as ExpiringStore
     from .stores import MemoryStore as MemoryStore
     from .web.beat import BeatHandler as BeatHandler
+    from .web.datastar import DatastarHandler as DatastarHandler
+    from .web.datastar import DatastarMixin as DatastarMixin
     from .web.interceptors import InterceptorMixin as InterceptorMixin
+    from .web.presence import ScriptHandler as ScriptHandler
+    from .web.presence import SignHandler as SignHandler
     from .web.sse import SSEHandler as SSEHandler
     from .web.sse import SSEMixin as SSEMixin
 
@@ -54,10 +64,20 @@ _ROOMS = {
     "hub": ("Hub",),
     "keys": ("ANY", "DEFAULT_SCOPE", "Key", "Pattern"),
     "registries.connections": ("broadcast", "with_connection"),
+    "registries.datastar": (
+        "datastar",
+        "execute_script",
+        "patch_elements",
+        "patch_elements_seq",
+        "patch_signals",
+        "remove_elements",
+    ),
     "registries.presence": ("hide", "leave", "show", "update_meta"),
     "registries.sse": ("close_sse", "send", "sse_closed"),
     "stores": ("ExpiringStore", "MemoryStore"),
     "web.beat": ("BeatHandler",),
+    "web.datastar": ("DatastarHandler", "DatastarMixin"),
+    "web.presence": ("ScriptHandler", "SignHandler"),
     "web.interceptors": ("InterceptorMixin",),
     "web.sse": ("SSEHandler", "SSEMixin"),
 }

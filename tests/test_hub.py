@@ -531,3 +531,12 @@ def test_the_log_names_are_the_packages(caplog):
     hub.on_evict(lambda *told: 1 / 0)
     enter(hub, "brian")[0].end("client")
     assert [r.name for r in caplog.records if r.levelno >= logging.ERROR] == ["sfere_tornado.hub"]
+
+
+def test_explain_tells_what_a_dispatch_would_do_without_doing_it():
+    """Receivers and bytes are told; nothing is sent."""
+    hub, _, _ = lobby()
+    _, transport = enter(hub, "brian")
+    told = str(hub.explain(broadcast(EVERYBODY, send("hello"))))
+    assert "default/lobby/brian" in told
+    assert transport.events() == []

@@ -15,8 +15,18 @@ from pathlib import Path
 
 from tornado.web import Application, HTTPError, RequestHandler
 
-from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, InterceptorMixin, SSEHandler, broadcast, leave, send
-from sfere_tornado.web.presence import ScriptHandler, SignHandler
+from sfere_tornado import (
+    ANY,
+    DEFAULT_SCOPE,
+    Hub,
+    InterceptorMixin,
+    ScriptHandler,
+    SignHandler,
+    SSEHandler,
+    broadcast,
+    leave,
+    send,
+)
 
 HERE = Path(__file__).parent
 LOBBY = (ANY, ("lobby", ANY))

@@ -2,15 +2,13 @@
 
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
-looks after open streams, :mod:`.alarm` is the timer, :mod:`.stopping` the end.
+looks after open streams, :mod:`.alarm` is the timer, :mod:`.life` and :mod:`.stopping` are beginning and end.
 
-Law: **nothing is bound to an event loop before** :meth:`Hub.start`, which the first stream calls: a hub may be made at
-import, and before a fork. Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
+Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -21,24 +19,24 @@ from ..config import HubConfig
 from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..errors import HubError
-from ..registries.presence import announce
+from ..registries.previews import explain
 from ..stores import from_config
 from ..writer import Writer
-from .alarm import Alarm
 from .chains import Chains
 from .departures import Departures, check_callback
+from .life import Life
 from .rooms import make_history, make_presence, make_registries
-from .stopping import TIMEOUT, WINDOW, drain, run_until_signal
 from .threads import dispatch_soon
 from .watch import Watch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future as ThreadFuture
 
     from ..connection import Connection
     from ..dispatch import Chain, Context, Dispatched
+    from ..dispatch.explain import Explanation
     from ..keys import Key
     from ..presence import Change
     from ..stores import Cause, Store
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ("Hub",)
 
 
-class Hub:
+class Hub(Life):
     """Open event streams by key, reached through dispatched effects.
 
     Args:
@@ -75,9 +73,7 @@ class Hub:
         store: Store[Connection] | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.config = config or HubConfig()
-        #: The clock of leases and lifetimes, in seconds.
-        self.time = timer
+        super().__init__(config or HubConfig(), timer)
         self.system: dict[str, Any] = dict(system or {})
         self.store: Store[Connection] = from_config(self.config.store, timer) if store is None else store
         self.departures = Departures(self.store, close=self.config.store.close_on_evict)
@@ -92,17 +88,7 @@ class Hub:
         self.dispatcher = Dispatcher(
             [*make_registries(self, id_fn), *registries], interceptors=interceptors, spawn=self.spawn
         )
-        #: Dispatches under way, and other work that a stop waits for.
-        self.tasks: set[asyncio.Task[None]] = set()
-        #: Servers that :meth:`listen` has started.
-        self.servers: list[Any] = []
-        #: Whether the hub is being drained: newcomers are sent away for a while.
-        self.draining = False
         self._chains = Chains(self.dispatcher)
-        self._next_look = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._alarm: Alarm | None = None
 
     def __repr__(self) -> str:
         state = "new" if self._loop is None else "draining" if self.draining else "running"
@@ -120,16 +106,6 @@ class Hub:
             ConfigError: when the document cannot be used; the text names file, line, setting and the nearest right word.
         """
         return cls(load_config(path), **arguments)
-
-    @property
-    def streams(self) -> dict[Connection, None]:
-        """Every open stream, stored or not, in the order of opening."""
-        return self.watch.streams
-
-    @property
-    def ready(self) -> bool:
-        """Whether new streams are welcome, for the readiness probe of a load balancer."""
-        return not self.draining
 
     # -- for applications
 
@@ -223,6 +199,25 @@ class Hub:
             raise HubError("the hub has not been started; call hub.start() in the event loop first")
         return dispatch_soon(self, loop, effects, system, dispatch_data)
 
+    def explain(
+        self,
+        effects: Any,
+        *,
+        system: Mapping[str, Any] | None = None,
+        dispatch_data: Mapping[str, Any] | None = None,
+        chain: Chain | None = None,
+    ) -> Explanation:
+        """Tell what :meth:`dispatch` of the same would do, without doing it: values, expansion, stages, receivers, bytes."""
+        return explain(
+            self.dispatcher,
+            self.store,
+            effects,
+            system={**self.system, **(system or {})},
+            dispatch_data=dispatch_data,
+            chain=chain,
+            max_event_size=self.config.stream.max_event_size,
+        )
+
     def revoke(self, pattern: Any) -> int:
         """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
 
@@ -266,134 +261,6 @@ class Hub:
 
         return listen(self, application, port, address, **arguments)
 
-    # -- life
-
-    def start(self) -> None:
-        """Meet the running event loop: from now on heartbeats are sent and leases end; a second call changes nothing.
-
-        The first stream that is opened calls it. Call it yourself to use :meth:`dispatch_threadsafe` before that, and in
-        each process after a fork.
-
-        Raises:
-            HubError: when no event loop runs here, or the hub is running in another one.
-        """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise HubError("hub.start() needs a running event loop; call it in a coroutine or callback") from None
-        if loop is self._loop:
-            return
-        if self._loop is not None and not self._loop.is_closed():
-            raise HubError("the hub is running in another event loop; one process and one loop have one hub")
-        self._loop = loop
-        self._thread = threading.get_ident()
-        self.draining = False
-        self.writer.meet(loop.call_soon)
-        self.departures.close = self.config.store.close_on_evict
-        self._next_look = self.time() + self.watch.tick_seconds
-        self._alarm = Alarm(loop, self._due_in, self.tick)
-        self._alarm.set()
-
-    async def stop(self) -> None:
-        """Cut every stream at once, with reason ``shutdown``, and wait for dispatches that are under way."""
-        self.begin_draining()
-        for connection in list(self.streams):
-            connection.close(reason="shutdown")
-        while self.tasks:
-            await asyncio.wait(set(self.tasks))
-        if self._alarm is not None:
-            self._alarm.stop()
-            self._alarm = None
-        self.writer.meet(None)
-        self._loop = None
-        self._thread = 0
-
-    async def drain(self, *, window: float = WINDOW, timeout: float = TIMEOUT, farewell: Any = None) -> None:  # noqa: ASYNC109  # bounds several waits
-        """Stop gracefully: newcomers are sent away, streams told farewell and cut over a window, then everything ends.
-
-        Args:
-            window: seconds over which streams are cut, and over which their clients are told to come back; 0 is at once.
-            timeout: seconds after which the drain is over, whatever hooks and dispatches do.
-            farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
-        """
-        await drain(self, window=window, timeout=timeout, farewell=farewell)
-
-    async def run_until_signal(
-        self,
-        *,
-        window: float = WINDOW,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
-        farewell: Any = None,
-    ) -> None:
-        """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process at once, with exit code 0.
-
-        Should a hook never give the event loop back, the process is ended half a second after the time-out.
-        """
-        self.start()
-        await run_until_signal(self, window=window, timeout=timeout, farewell=farewell)
-
-    def begin_draining(self) -> None:
-        """Stop accepting, and let go of every stored connection; the streams stay open until they are cut.
-
-        The store is emptied first: a farewell that ``on_evict`` broadcasts meets nobody, instead of everybody's farewell
-        going to everybody who is about to be cut too.
-        """
-        self.draining = True
-        self.departures.close = False
-        for server in self.servers:
-            server.stop()
-        self.store.clear()
-
-    def tick(self) -> None:
-        """Do what is due by the hub's clock: look after streams, end leases. The hub's own timer calls it."""
-        if self.time() >= self._next_look:
-            self._next_look = self.time() + self.watch.tick_seconds
-            self.watch.begin()
-            self._go_on_watching()
-        self.store.expire()
-        if self.presence is not None:
-            changes = self.presence.expire()
-            if changes:
-                self.dispatch(announce(changes))
-
-    # -- for the web room
-
-    def opened(self, connection: Connection) -> None:
-        """Take note of a stream that has been opened."""
-        self.watch.add(connection)
-        self.set_alarm()
-
-    def ended(self, connection: Connection) -> None:
-        """Take note of a stream that has ended."""
-        self.watch.remove(connection)
-
-    def set_alarm(self) -> None:
-        """Take note that something may be due earlier than it was."""
-        if self._alarm is not None:
-            self._alarm.set()
-
     def chain(self, interceptors: Sequence[Mapping[str, Any]]) -> Chain:
         """Return the chain of the hub's interceptors and these, outermost first; made once for each combination."""
         return self._chains.get(interceptors)
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
-        """Call back after some seconds; returns the handle that cancels it."""
-        return asyncio.get_running_loop().call_later(seconds, callback)
-
-    def _due_in(self) -> float:
-        ends = [self.store.next_expiry(), None if self.presence is None else self.presence.next_expiry()]
-        return min([self._next_look, *(end for end in ends if end is not None)]) - self.time()
-
-    def _go_on_watching(self) -> None:
-        while self.watch.go_on():
-            if self._loop is not None:
-                self._loop.call_soon(self._go_on_watching)
-                return
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine as a task that a stop waits for."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        # The loop itself keeps tasks only weakly.
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task

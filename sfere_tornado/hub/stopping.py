@@ -23,7 +23,7 @@ from ..event_stream import retry
 from ..fanout import Fanout
 
 if TYPE_CHECKING:
-    from .hub import Hub
+    from .life import Life
 
 __all__ = ("CUTS_PER_SECOND", "TIMEOUT", "WINDOW", "drain", "run_until_signal")
 
@@ -42,14 +42,14 @@ CUTS_PER_SECOND: Final = 20
 _WATCHDOG_GRACE: Final = 0.5
 
 
-async def drain(hub: Hub, *, window: float, timeout: float, farewell: Any) -> None:  # noqa: ASYNC109  # bounds several waits
-    """Stop gracefully; see :meth:`Hub.drain`."""
+async def drain(hub: Life, *, window: float, timeout: float, farewell: Any) -> None:  # noqa: ASYNC109  # bounds several waits
+    """Stop gracefully; see :meth:`Life.drain`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     hub.begin_draining()
     try:
         if farewell is not None:
-            hub.dispatch(farewell, system={"sse": Fanout(list(hub.streams), hub.writer)})
+            hub.dispatcher.dispatch(farewell, system={**hub.system, "sse": Fanout(list(hub.streams), hub.writer)})
         await _cut_over(hub, min(window, timeout), loop.time())
     finally:
         for connection in list(hub.streams):
@@ -62,7 +62,7 @@ async def drain(hub: Hub, *, window: float, timeout: float, farewell: Any) -> No
         await hub.stop()
 
 
-async def _cut_over(hub: Hub, window: float, began: float) -> None:
+async def _cut_over(hub: Life, window: float, began: float) -> None:
     """Tell every stream when to come back, and cut them at an even pace."""
     streams = list(hub.streams)
     random.shuffle(streams)
@@ -81,7 +81,7 @@ async def _cut_over(hub: Hub, window: float, began: float) -> None:
         await asyncio.sleep(max(0.0, began + (step + 1) * window / steps - loop.time()))
 
 
-async def _end_tasks(hub: Hub, seconds: float) -> None:
+async def _end_tasks(hub: Life, seconds: float) -> None:
     """Give dispatches under way some time, then cancel them; what ignores that is left behind, and said so."""
     if hub.tasks:
         await asyncio.wait(set(hub.tasks), timeout=max(0.0, seconds))
@@ -94,8 +94,8 @@ async def _end_tasks(hub: Hub, seconds: float) -> None:
         hub.tasks.clear()
 
 
-async def run_until_signal(hub: Hub, *, window: float, timeout: float, farewell: Any) -> None:  # noqa: ASYNC109  # as above
-    """Wait for SIGINT or SIGTERM, then drain; see :meth:`Hub.run_until_signal`."""
+async def run_until_signal(hub: Life, *, window: float, timeout: float, farewell: Any) -> None:  # noqa: ASYNC109  # as above
+    """Wait for SIGINT or SIGTERM, then drain; see :meth:`Life.run_until_signal`."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 

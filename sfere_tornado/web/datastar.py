@@ -15,6 +15,10 @@ Closing is always explicit. To Datastar a clean end means "do not come back" and
 the one, ``close_sse(reconnect=True)`` the other. It also makes a POST again whose stream was cut; so what a POST opens
 should be short, or bear being repeated.
 
+Others may read the same stream. To ``EventSource`` Datastar's events are events by their names; what htmx's extension is to
+swap in, ``sse-swap="news"``, goes out as ``send(html, event="news")``, which Datastar ignores, as it does every event
+whose name does not begin with ``datastar``.
+
 Law: **an error never reaches the page.** What a verb method raises is Tornado's to answer, in its general words, and to
 log; what an effect raises is logged, and the stream goes on.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..event_stream import Event, data_text, encode
-from ..writer import Delivery
+from ..writer import Delivery, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -40,14 +40,15 @@ class Greeting:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._payloads: list[bytes] = []
+        self._ending: tuple[bool, Reason] | None = None
 
     def __repr__(self) -> str:
         return f"<Greeting of {self.connection!r}, {len(self._payloads)} events>"
 
     @property
     def closed(self) -> bool:
-        """Whether the stream has ended."""
-        return self.connection.closed
+        """Whether the stream has ended, or ends when what was sent before is written."""
+        return self._ending is not None or self.connection.closed
 
     def send(self, event: Event) -> Delivery:
         """Encode one event and let it come before everything that waits."""
@@ -55,20 +56,28 @@ class Greeting:
 
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
         """Let ready bytes of the event stream come before everything that waits."""
-        self._payloads.append(payload)
         delivery = Delivery([self.connection])
         delivery.done = True
+        if self.closed:
+            reason = self.connection.reason or (self._ending[1] if self._ending is not None else "client")
+            delivery.failures.append(Failure(self.connection.key, self.connection, reason))
+        else:
+            self._payloads.append(payload)
         return delivery
 
     def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
-        """End the stream; see :meth:`.Connection.close`."""
-        self.connection.close(reconnect=reconnect, reason=reason)
+        """End the stream, after what was sent before; see :meth:`.Connection.close`."""
+        if not self.closed:
+            self._ending = reconnect, reason
 
     async def write(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
-        """Write what was sent so far, in parts."""
+        """Write what was sent so far, in parts; then end the stream, where that was asked for."""
         data, self._payloads = b"".join(self._payloads), []
         for begin in range(0, len(data), _PART):
             await write(data[begin : begin + _PART])
+        if self._ending is not None:
+            reconnect, reason = self._ending
+            self.connection.close(reconnect=reconnect, reason=reason)
 
 
 def last_event_id(request: HTTPServerRequest) -> str | None:
@@ -95,7 +104,7 @@ async def replay(
     key: Key,
     until: int,
     write: Callable[[bytes], Awaitable[Any]],
-    on_gap: Callable[[str], Awaitable[None]],
+    on_gap: Callable[[str], Awaitable[bool]],
 ) -> None:
     """Write what matched a key since an event, up to a place in the sequence.
 
@@ -105,7 +114,8 @@ async def replay(
         key: the client's, from the server: what it may see is decided as of now.
         until: where its live events begin.
         write: writes a part, and returns when the socket has taken it.
-        on_gap: called after the event ``gap``, with the reason.
+        on_gap: called after the event ``gap``, with the reason; True says that it has written what serves better than the
+            events that are still kept.
 
     Raises:
         StreamClosedError: when the client leaves meanwhile.
@@ -114,7 +124,8 @@ async def replay(
     while True:
         if part.gap is not None:
             await write(encode(Event(data_text({"reason": part.gap}), "gap")))
-            await on_gap(part.gap)
+            if await on_gap(part.gap):
+                break
         if part.events:
             await write(b"".join(part.events))
         if part.done:

@@ -97,7 +97,8 @@ class SSEMixin(InterceptorMixin):
         """Return effects for a client that has missed events which are not kept any more; may be a coroutine function.
 
         It has been sent the event ``gap`` with the reason: ``too_old``, ``foreign`` (the id is of another server, or of
-        this one before a restart) or ``garbage``. What is returned comes next: send a snapshot, where that serves better.
+        this one before a restart) or ``garbage``. Return a snapshot, where that serves better than what is still kept: it
+        is sent in place of that. None replays what there is.
         """
         return None
 
@@ -239,7 +240,8 @@ class SSEMixin(InterceptorMixin):
         position = ctx.dispatch_data.get("stored_position")
         missed = last_event_id(self.request) if position is not None else None
         in_parts = missed is not None or asyncio.iscoroutinefunction(self.on_open)
-        transport = self._start(connection, position, live=not in_parts)
+        # A client that was cut between this id and what it has missed would never get that: the replay ends with the id.
+        transport = self._start(connection, position if missed is None else None, live=not in_parts)
         return self._open_in_parts(ctx, connection, transport, missed) if in_parts else self._greet(ctx, connection)
 
     def _start(self, connection: Connection, position: int | None = None, *, live: bool = True) -> StreamTransport:
@@ -284,6 +286,9 @@ class SSEMixin(InterceptorMixin):
         greeting = Greeting(connection)
 
         async def write(data: bytes) -> None:
+            if connection.reason is not None:
+                # Its last words have been said.
+                raise StreamClosedError
             await self._stream.write(transport.frame(connection.alone(data)))
 
         async def dispatch(effects: Any) -> None:
@@ -291,8 +296,10 @@ class SSEMixin(InterceptorMixin):
                 await ctx.dispatch(effects, system={"sse": greeting})
                 await greeting.write(write)
 
-        async def on_gap(reason: str) -> None:
-            await dispatch(await maybe_await(self.on_gap(connection, reason)))
+        async def on_gap(reason: str) -> bool:
+            snapshot = await maybe_await(self.on_gap(connection, reason))
+            await dispatch(snapshot)
+            return snapshot is not None
 
         hub = self.hub
         try:

@@ -1,0 +1,126 @@
+"""A long job: an ordinary POST starts it, its progress and its result come over the stream, a reload resumes.
+
+python examples/job_progress/app.py --port 8012
+curl -i -d title=Sheep http://127.0.0.1:8012/jobs            # its answer says where the job is
+curl -N http://127.0.0.1:8012/jobs/JOB/events
+"""
+
+import argparse
+import asyncio
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from tornado.web import Application, HTTPError, RequestHandler
+
+from sfere_tornado import DEFAULT_SCOPE, Hub, InterceptorMixin, close_sse, with_connection
+from sfere_tornado.registries.datastar import datastar, patch_elements
+from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.web.guards import require_origin
+
+HERE = Path(__file__).parent
+CDN = "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.1/bundles/datastar.js"
+STEPS, SECONDS, LONGEST = 50, 0.1, 100
+
+#: Jobs that are remembered, the newest; who comes back to an older one finds nothing.
+KEPT = 1000
+
+hub = Hub(registries=[datastar()])
+
+
+@dataclass
+class Job:
+    title: str
+    done: int = 0
+
+    def effects(self):
+        """What a page of this job shows now; the last of it ends the stream, and says not to come back."""
+        title, percent = escape(self.title), 100 * self.done // STEPS
+        if self.done == STEPS:
+            return [patch_elements(f'<div id="job"><h1>{title}: {STEPS}</h1><p>All counted.</p></div>'), close_sse()]
+        bar = (
+            f'<div class="bar" role="progressbar" aria-valuenow="{percent}"><div style="width: {percent}%"></div></div>'
+        )
+        return [patch_elements(f'<div id="job"><h1>{title}</h1><p>{percent} % counted</p>{bar}</div>')]
+
+
+jobs: dict[str, Job] = {}
+tasks = set()
+
+
+async def work(number, job):
+    while job.done < STEPS:
+        await asyncio.sleep(SECONDS)
+        job.done += 1
+        hub.dispatch(with_connection((DEFAULT_SCOPE, ("job", number)), *job.effects()))
+
+
+class Page(RequestHandler):
+    def get(self, number=None):
+        if number is not None and number not in jobs:
+            raise HTTPError(404)
+        self.render("page.html", job=number)
+
+
+class Jobs(InterceptorMixin, RequestHandler):
+    interceptors = [require_origin()]  # a page of another site must not start jobs here
+
+    def post(self):
+        title = self.get_body_argument("title")
+        if not 0 < len(title) <= LONGEST:
+            raise HTTPError(400, reason=f"The title must have 1 to {LONGEST} characters")
+        while len(jobs) >= KEPT:
+            del jobs[next(iter(jobs))]
+        number = secrets.token_urlsafe(12)
+        jobs[number] = Job(title)
+        task = asyncio.create_task(work(number, jobs[number]))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        self.redirect(f"/jobs/{number}", status=303)
+
+
+class Events(DatastarHandler):
+    def connection_key(self):
+        return ("job", self.path_args[0])
+
+    def prepare(self):
+        if self.path_args[0] not in jobs:
+            raise HTTPError(404)
+
+    def on_open(self, connection):
+        return jobs[self.path_args[0]].effects()
+
+
+class Script(RequestHandler):
+    """Datastar's own script, where it is served from here instead of from the CDN."""
+
+    def get(self):
+        self.set_header("Content-Type", "text/javascript")
+        self.finish(Path(self.settings["datastar"]).read_bytes())
+
+
+ROUTES = [
+    ("/", Page),
+    ("/jobs", Jobs),
+    ("/jobs/([^/]+)", Page),
+    ("/jobs/([^/]+)/events", Events),
+    ("/datastar.js", Script),
+]
+
+
+async def main(port, script):
+    settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
+    port = hub.listen(Application(ROUTES, sfere=hub, **settings), port)
+    print(f"The jobs are open: http://127.0.0.1:{port}/", flush=True)
+    await hub.run_until_signal(window=0, timeout=5)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8012, help="0 takes any free one (default: %(default)s)")
+    parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
+    arguments = parser.parse_args()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(arguments.port, arguments.datastar))
