@@ -38,6 +38,7 @@ from .opening import Greeting, cursor_block, last_event_id, replay
 from .transport import StreamTransport, has_left, tune
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from collections.abc import Set as AbstractSet
 
     from tornado.iostream import IOStream
@@ -58,7 +59,6 @@ EVENT_STREAM_HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
-
 
 #: How much longer than ``retry`` a client may be told to wait: those that were cut together must not come back together.
 RETRY_JITTER: Final = 0.5
@@ -277,7 +277,19 @@ class SSEMixin(InterceptorMixin):
         except Exception:
             connection.close(reason="error")
             raise
+        if inspect.isawaitable(effects):
+            return self._greet_later(ctx, connection, effects)
         return ctx.dispatch(effects) if effects is not None else None
+
+    async def _greet_later(self, ctx: Context, connection: Connection, waiting: Awaitable[Any]) -> None:
+        """Greet with what a function has promised that does not look like a coroutine function."""
+        try:
+            effects = await waiting
+        except Exception:
+            connection.close(reason="error")
+            raise
+        if effects is not None:
+            await ctx.dispatch(effects)
 
     async def _open_in_parts(
         self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None

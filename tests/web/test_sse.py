@@ -133,7 +133,24 @@ async def test_on_open_may_wait(serve):
     assert (await client.event()).data == "welcome"
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.gen_test
+async def test_on_open_may_promise(serve):
+    """A plain on_open may return an awaitable, as a decorated one does."""
+
+    class Greeting(Events):
+        def on_open(self, connection):
+            async def greeting():
+                await asyncio.sleep(0)
+                return send("welcome")
+
+            return greeting()
+
+    _, app = application(Greeting)
+    client = await StreamClient.open(serve(app) + "/events")
+    assert (await client.event()).data == "welcome"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "promised"])
 @pytest.mark.gen_test
 async def test_a_failing_on_open_cuts_the_stream(serve, kind, caplog):
     """A client that lacks its greeting is cut, so that it comes back; one line in the log, nothing left, others served."""
@@ -150,7 +167,11 @@ async def test_a_failing_on_open_cuts_the_stream(serve, kind, caplog):
             if connection.key.id != "well":
                 raise ZeroDivisionError
 
-    hub, app = application(Failing if kind == "sync" else FailingLater)
+    class Promising(Events):
+        def on_open(self, connection):
+            return FailingLater.on_open(self, connection)
+
+    hub, app = application({"sync": Failing, "async": FailingLater, "promised": Promising}[kind])
     url = serve(app)
     well = await StreamClient.open(url + "/events?name=well")
     client = await StreamClient.open(url + "/events?name=ill")
