@@ -1,32 +1,106 @@
-"""The front of the benchmarks: ``python -m benchmarks store``."""
+"""The front of the benchmarks: ``python -m benchmarks fanout``, or ``all`` of them."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import platform
+import subprocess
 import sys
+from importlib import metadata
 
-#: Each is a module beside this one, with ``main(arguments)``.
+from .table import FALLS_SHORT
+
+#: Each is a module beside this one, with ``main(arguments)``; and arguments with which it takes a few seconds, enough to see
+#: that it works and too little to believe its figures.
 BENCHMARKS = {
-    "store": "purging a connection and finding ten of them, with 100 to 100,000 stored",
+    "fanout": (
+        "a broadcast through the whole chain, against a bare loop of socket.send",
+        ["--streams", "20", "--rounds", "1"],
+    ),
+    "latency": (
+        "deliveries, departures noticed, and clients that do not read",
+        ["--streams", "20", "--with-stalled", "10", "--stalled", "2", "--leaving", "5", "--rounds", "1"],
+    ),
+    "streams": (
+        "memory, opening, closing all at once, coming and going",
+        ["--streams", "40", "--churn", "200", "--rounds", "1"],
+    ),
+    "dispatch": ("a dispatch by itself: for each broadcast, effect, interceptor", ["--rounds", "1"]),
+    "store": (
+        "purging a connection and finding ten of them, with 100 to 100,000 stored",
+        ["--rounds", "1"],
+    ),
+    "replay": (
+        "clients cut at random, who come back and must get what they missed",
+        ["--events", "2000", "--clients", "10", "--cuts", "50"],
+    ),
+    "servers": (
+        "whole servers: CPU per delivered event, against other libraries",
+        ["--streams", "20", "--rounds", "1", "--only", "bare socket.send", "textbook Tornado"],
+    ),
 }
+
+#: Packages whose versions stand above the figures.
+PACKAGES = ("tornado", "sse-starlette", "uvicorn", "uvloop", "h11", "httptools", "aiohttp", "aiohttp-sse")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one benchmark; returns the exit code."""
-    listing = "\n".join(f"  {name:10} {text}" for name, text in BENCHMARKS.items())
+    """Run one benchmark, or all; returns the exit code."""
+    listing = "\n".join(f"  {name:10} {text}" for name, (text, _) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Measure, and print a table.\n\n{listing}",
-        epilog="Times differ by machine and hour: compare ratios. For its arguments: python -m benchmarks store --help",
+        description=f"Measure, and print tables.\n\n{listing}\n  all        each of these; some ten minutes (--quick)",
+        epilog="Times differ by machine and hour: compare ratios. For its arguments: python -m benchmarks fanout --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("benchmark", choices=BENCHMARKS, metavar="BENCHMARK")
+    parser.add_argument("benchmark", choices=[*BENCHMARKS, "all"], metavar="BENCHMARK")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
     chosen = parser.parse_args(arguments)
+    if chosen.benchmark == "all":
+        return run_all(chosen.arguments)
     module = importlib.import_module(f"benchmarks.{chosen.benchmark}")
     code: int = module.main(chosen.arguments)
     return code
+
+
+def run_all(arguments: list[str]) -> int:
+    """Run every benchmark, each in a process of its own, and say at the end what falls short."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks all", description="Run every benchmark.")
+    parser.add_argument("--quick", action="store_true", help="only see that they work; the figures mean nothing")
+    chosen = parser.parse_args(arguments)
+    print(f"{machine()}\n", flush=True)
+    short, failed = [], []
+    for name, (_, quick) in BENCHMARKS.items():
+        command = [sys.executable, "-m", "benchmarks", name, *(quick if chosen.quick else [])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                if FALLS_SHORT in line:
+                    short.append(f"  {name}: {' '.join(line.split())}")
+        if process.returncode:
+            failed.append(f"  {name}: ended with exit code {process.returncode}, its tables are incomplete")
+    print(
+        "\n".join(
+            ["What falls short, or could not be measured:", *short, *failed] if short or failed else ["All holds."]
+        )
+    )
+    return 1 if failed else 0
+
+
+def machine() -> str:
+    """Return what the figures depend on."""
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    return (
+        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}; "
+        f"{platform.python_implementation()} {platform.python_version()}\n{', '.join(versions)}"
+    )
 
 
 if __name__ == "__main__":

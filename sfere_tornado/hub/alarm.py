@@ -6,15 +6,19 @@ It asks the loop's monotonic clock, never the wall clock: a step of that would r
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ("Alarm",)
+__all__ = ("AFTER_FAILURE", "Alarm")
 
 log = logging.getLogger("sfere_tornado.hub")
+
+#: Seconds until it rings again after a failure, 1: what is due may still be due, and a loop that does nothing but fail, and
+#: write that into the log, serves nobody.
+AFTER_FAILURE: Final = 1.0
 
 
 class Alarm:
@@ -23,7 +27,7 @@ class Alarm:
     Args:
         loop: the running one.
         due_in: returns the seconds until the next thing is due; negative when it is overdue.
-        ring: does what is due; an exception in it is logged, and the alarm is set again.
+        ring: does what is due; an exception in it is logged, and the alarm is set again, for a while later.
     """
 
     def __init__(
@@ -38,9 +42,13 @@ class Alarm:
     def __repr__(self) -> str:
         return f"<Alarm {'stopped' if self._stopped else 'set' if self._handle else 'not set'}>"
 
-    def set(self) -> None:
-        """Set it for what is due next; called again whenever that may have come nearer."""
-        when = self._loop.time() + max(0.0, self._due_in())
+    def set(self, *, at_least: float = 0.0) -> None:
+        """Set it for what is due next; called again whenever that may have come nearer.
+
+        Args:
+            at_least: seconds from now, before which it does not ring.
+        """
+        when = self._loop.time() + max(at_least, self._due_in())
         if self._handle is not None:
             if self._handle.when() <= when:
                 return
@@ -55,9 +63,11 @@ class Alarm:
 
     def _ring(self) -> None:
         self._handle = None
+        wait = 0.0
         try:
             self._do_ring()
         except Exception:
             log.exception("the hub's tick failed; the next one comes all the same")
+            wait = AFTER_FAILURE
         if not self._stopped:
-            self.set()
+            self.set(at_least=wait)

@@ -2,7 +2,8 @@
 
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
-looks after open streams, :mod:`.alarm` is the timer, :mod:`.life` and :mod:`.stopping` are beginning and end.
+looks after open streams, :mod:`.alarm` is the timer, :mod:`.clock` the clock of leases, :mod:`.life` and :mod:`.stopping` are
+beginning and end.
 
 Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
@@ -75,7 +76,7 @@ class Hub(Life):
     ) -> None:
         super().__init__(config or HubConfig(), timer)
         self.system: dict[str, Any] = dict(system or {})
-        self.store: Store[Connection] = from_config(self.config.store, timer) if store is None else store
+        self.store: Store[Connection] = from_config(self.config.store, self.leases) if store is None else store
         self.departures = Departures(self.store, close=self.config.store.close_on_evict)
         compressor = SharedCompressor() if self.config.stream.compress else None
         self.writer = Writer(slice_size=self.config.stream.fan_out_slice, compressor=compressor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HubError
 from ..registries.presence import announce
 from .alarm import Alarm
+from .clock import LeaseClock
 from .stopping import TIMEOUT, WINDOW, drain, run_until_signal
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class Life:
 
     def __init__(self, config: HubConfig, timer: Callable[[], float]) -> None:
         self.config = config
-        #: The clock of leases and lifetimes, in seconds.
+        #: The clock of lifetimes and rights, in seconds.
         self.time = timer
+        #: The clock of leases, which stands still while the process does.
+        self.leases = LeaseClock(timer)
         #: Dispatches under way, and other work that a stop waits for.
         self.tasks: set[asyncio.Task[None]] = set()
         #: Servers that :meth:`Hub.listen` has started.
@@ -95,6 +98,7 @@ class Life:
         self.writer.meet(loop.call_soon)
         self.departures.close = self.config.store.close_on_evict
         self._next_look = self.time() + self.watch.tick_seconds
+        self.leases.watch(loop.time, self.watch.tick_seconds)
         self._alarm = Alarm(loop, self._due_in, self.tick)
         self._alarm.set()
 
@@ -105,9 +109,14 @@ class Life:
             connection.close(reason="shutdown")
         while self.tasks:
             await asyncio.wait(set(self.tasks))
+        self.leave_loop()
+
+    def leave_loop(self) -> None:
+        """Be as before :meth:`start`: nothing is bound to an event loop any more."""
         if self._alarm is not None:
             self._alarm.stop()
             self._alarm = None
+        self.leases.rest()
         self.writer.meet(None)
         self._loop = None
         self._thread = 0
@@ -131,7 +140,8 @@ class Life:
     ) -> None:
         """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process at once, with exit code 0.
 
-        Should a hook never give the event loop back, the process is ended half a second after the time-out.
+        Half a second after the time-out the process is ended in any case, also when a hook never gives the event loop back.
+        For the main thread.
         """
         self.start()
         await run_until_signal(self, window=window, timeout=timeout, farewell=farewell)
@@ -181,8 +191,15 @@ class Life:
         return asyncio.get_running_loop().call_later(seconds, callback)
 
     def _due_in(self) -> float:
-        ends = [self.store.next_expiry(), None if self.presence is None else self.presence.next_expiry()]
-        return min([self._next_look, *(end for end in ends if end is not None)]) - self.time()
+        now = self.time()
+        due = [self._next_look - now]
+        lease = self.store.next_expiry()
+        if lease is not None:
+            due.append(lease - self.leases())
+        wait = None if self.presence is None else self.presence.next_expiry()
+        if wait is not None:
+            due.append(wait - now)
+        return min(due)
 
     def _go_on_watching(self) -> None:
         while self.watch.go_on():

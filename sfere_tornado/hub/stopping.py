@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -52,14 +53,21 @@ async def drain(hub: Life, *, window: float, timeout: float, farewell: Any) -> N
             hub.dispatcher.dispatch(farewell, system={**hub.system, "sse": Fanout(list(hub.streams), hub.writer)})
         await _cut_over(hub, min(window, timeout), loop.time())
     finally:
-        for connection in list(hub.streams):
-            connection.close(reason="shutdown")
+        _cut(hub)
         await _end_tasks(hub, deadline - loop.time())
         for server in hub.servers:
             # It swallows cancellation, so it is a task of its own that is left behind when it takes too long.
             closing = asyncio.ensure_future(server.close_all_connections())
             await asyncio.wait({closing}, timeout=max(0.0, deadline - loop.time()))
-        await hub.stop()
+        # Who was about to open a stream when everybody was cut has opened it meanwhile.
+        _cut(hub)
+        await _end_tasks(hub, 0.0)
+        hub.leave_loop()
+
+
+def _cut(hub: Life) -> None:
+    for connection in list(hub.streams):
+        connection.close(reason="shutdown")
 
 
 async def _cut_over(hub: Life, window: float, began: float) -> None:
@@ -98,21 +106,53 @@ async def run_until_signal(hub: Life, *, window: float, timeout: float, farewell
     """Wait for SIGINT or SIGTERM, then drain; see :meth:`Life.run_until_signal`."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
+    watchdog = _Watchdog(timeout + _WATCHDOG_GRACE)
 
-    def on_signal() -> None:
-        if asked.is_set():
+    def on_signal(number: int, frame: object) -> None:
+        # Not the loop's own kind of handler: this one runs also while a hook does not give the loop back.
+        if watchdog.loose:
             end_process()
-        asked.set()
-        # A hook that never gives the loop back can be stopped from another thread only.
-        watchdog = threading.Timer(timeout + _WATCHDOG_GRACE, end_process)
-        watchdog.daemon = True
-        watchdog.start()
+        else:
+            watchdog.let_loose()
+            loop.call_soon_threadsafe(asked.set)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # on Windows an interrupt ends the loop by itself
-            loop.add_signal_handler(number, on_signal)
+        with suppress(NotImplementedError):  # on Windows a signal wakes the loop by itself
+            # Wakes the loop, whichever thread has got the signal.
+            loop.add_signal_handler(number, asked.set)
+        signal.signal(number, on_signal)
     await asked.wait()
     await drain(hub, window=window, timeout=timeout, farewell=farewell)
+
+
+class _Watchdog:
+    """Ends the process some time after it was let loose; only another thread can, when a hook never returns.
+
+    The thread is there before it is needed, and waits for a bare lock: a signal's handler may have interrupted whoever holds
+    the lock that starting a thread takes.
+
+    Args:
+        seconds: how much time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.loose = False
+        self._seconds = seconds
+        self._leash = threading.Lock()
+        self._leash.acquire()
+        threading.Thread(target=self._wait, name="sfere_tornado watchdog", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"<_Watchdog {'loose' if self.loose else 'on its leash'}>"
+
+    def let_loose(self) -> None:
+        self.loose = True
+        self._leash.release()
+
+    def _wait(self) -> None:
+        self._leash.acquire()
+        time.sleep(self._seconds)
+        end_process()
 
 
 def end_process() -> NoReturn:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ..errors import HubError
+
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from ..dispatch import Dispatched
@@ -41,5 +43,10 @@ def dispatch_soon(
 
 async def _tell_later(dispatched: Dispatched, told: Future[Dispatched]) -> None:
     """Hand a dispatch to another thread once everything in it is finished."""
-    await dispatched
+    try:
+        await dispatched
+    except asyncio.CancelledError:
+        # Somebody in another thread may be waiting for it, and would wait for ever.
+        told.set_exception(HubError("the hub was stopped before the dispatch had come to its end"))
+        raise
     told.set_result(dispatched)

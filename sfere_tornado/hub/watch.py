@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..event_stream import comment
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..connection import Connection
     from ..stores import Store
     from ..writer import Writer
+
+    Revalidate: TypeAlias = Callable[[Connection], Coroutine[Any, Any, bool]]  # tells whether the client may stay
 
 __all__ = ("TICKS_PER_HEARTBEAT", "Watch")
 
@@ -66,6 +68,8 @@ class Watch:
         self._spawn = spawn
         self._heartbeat = comment()
         self._left_to_see: list[Connection] = []
+        # Looks since the application was last asked about a client; only for streams whose clients are asked about.
+        self._looks: dict[Connection, int] = {}
 
     def __repr__(self) -> str:
         return f"<Watch: {len(self.streams)} streams, {len(self._left_to_see)} to be looked at>"
@@ -82,6 +86,7 @@ class Watch:
     def remove(self, connection: Connection) -> None:
         """Forget a stream that has ended."""
         self.streams.pop(connection, None)
+        self._looks.pop(connection, None)
 
     def begin(self) -> None:
         """Begin a look at every stream; what is left of the last one is done with it."""
@@ -93,6 +98,9 @@ class Watch:
         part = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
         now = self._timer()
         alive = [one for one in part if one.reason is None and not self._end_if_due(one, now)]
+        for one in alive:
+            if one.revalidate is not None:
+                self._ask_if_due(one, one.revalidate)
         idle = [one for one in alive if self._is_idle(one)]
         if idle:
             self._writer.deliver(idle, self._heartbeat)
@@ -116,16 +124,18 @@ class Watch:
         elif connection.outbox:
             connection.stalled_ticks += 1
         connection.idle_ticks += 1
-        if connection.idle_ticks < TICKS_PER_HEARTBEAT:
-            return False
-        if connection.revalidate is not None:
-            revalidate, connection.revalidate = connection.revalidate, None
-            self._spawn(self._revalidate(connection, revalidate))
-        return not connection.outbox
+        return connection.idle_ticks >= TICKS_PER_HEARTBEAT and not connection.outbox
 
-    async def _revalidate(
-        self, connection: Connection, revalidate: Callable[[Connection], Coroutine[Any, Any, bool]]
-    ) -> None:
+    def _ask_if_due(self, connection: Connection, revalidate: Revalidate) -> None:
+        # Counted apart from silence: a busy stream is never idle, and its client's rights may end all the same.
+        looks = self._looks.get(connection, random.randrange(TICKS_PER_HEARTBEAT)) + 1  # noqa: S311  # no secret
+        self._looks[connection] = looks % TICKS_PER_HEARTBEAT
+        if looks == TICKS_PER_HEARTBEAT:
+            # Nobody is asked twice at once; the answer puts it back.
+            connection.revalidate = None
+            self._spawn(self._revalidate(connection, revalidate))
+
+    async def _revalidate(self, connection: Connection, revalidate: Revalidate) -> None:
         """Ask the application whether the client may stay; an answer that fails to come is no answer."""
         try:
             if not await revalidate(connection):

@@ -130,6 +130,9 @@ def presence(
     registry = Registry("presence")
     turn = Turn("presence")
     events = PresenceEvents(room)
+    # Replaced connections by the one that took their place: they stay in the room until it is there. The store lets go of
+    # them first, and in between the member would have left.
+    replaced: dict[Connection, list[Connection]] = {}
 
     def is_announced(key: Key) -> bool:
         return announced is None or key.category in announced
@@ -139,8 +142,13 @@ def presence(
         if not isinstance(connection, Connection):
             return None
         if ctx.actions == [("sse_closed",)]:
+            departing = [*replaced.pop(connection, ()), connection]
+            successors = store.peek(connection.key) if connection.reason == "replaced" and connection.key else ()
+            if successors and not room.is_open(connection.key, successors[-1]):
+                replaced.setdefault(successors[-1], []).extend(departing)
+                return None
             # Not awaited: a departure waits for nobody.
-            _tell(ctx, room.depart(connection, connection.reason or "client"))
+            _tell(ctx, [change for one in departing for change in room.depart(one, one.reason or "client")])
             return None
         given = ctx.dispatch_data.pop("presence", None)
         key = ctx.dispatch_data.get("stored_key")
@@ -151,6 +159,8 @@ def presence(
             return None
         meta = given() if callable(given) else given
         changes = room.arrive(key, connection, **(meta or {}))
+        for one in replaced.pop(connection, ()):
+            changes += room.depart(one, "replaced")
         told: list[tuple[Any, ...]] = [presence_state(key)] if is_announced(key) else []
         nested = ctx.dispatch([*told, announce(changes)])
         return None if nested.done else _wait_for(nested)

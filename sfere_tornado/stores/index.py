@@ -3,7 +3,8 @@
 How it works. A pattern binds some of the three parts of a key: eight masks. For each mask there is a dict from the
 bound parts to the group of connections whose keys have them, so that finding is one look-up and listing is copying a
 dict's values. A group of one is the connection itself: the four masks that bind the id have mostly such groups, and a
-dict for each would cost more than everything else here.
+dict for each would cost more than everything else here. A mask's groups are made when somebody first asks for it, at the
+cost of one look at everything: an application asks for two or three of the eight, mostly before anybody has come.
 
 Groups are keyed by ``id(connection)``: connections need no hash, equal ones are not confused, and one that is in a
 group under two keys is there once; how often it is there beyond that, which is mostly never, is counted aside.
@@ -76,12 +77,14 @@ class Group(dict[int, C]):
 class Index(Generic[C]):
     """Entries by key, by pattern and by connection."""
 
-    __slots__ = ("_groups", "_held", "_numbers", "_repeats", "size")
+    __slots__ = ("_groups", "_held", "_masks", "_numbers", "_repeats", "size")
 
     def __init__(self) -> None:
         #: Entries in it.
         self.size = 0
         self._groups: tuple[dict[Any, C | Group[C]], ...] = tuple({} for _ in range(8))
+        # The masks whose groups are kept.
+        self._masks: list[int] = [_EXACT]
         # By id(connection): its entry, or, when it has several keys, those by key.
         self._held: dict[int, Entry[C] | dict[Key, Entry[C]]] = {}
         # How many times more than once a connection is in a group: by mask, bound parts and id(connection).
@@ -106,17 +109,9 @@ class Index(Generic[C]):
         first = self.first_at(key)
         entry = Entry(key, connection, next(self._numbers) if first is None else first.order)
         ident = entry.ident
-        for mask, bound in enumerate(_bound_parts(key)):
-            groups = self._groups[mask]
-            there = groups.get(bound)
-            if there is None:
-                groups[bound] = connection
-            elif there is connection or (isinstance(there, Group) and ident in there):
-                self._repeats[mask, bound, ident] = self._repeats.get((mask, bound, ident), 0) + 1
-            elif isinstance(there, Group):
-                there[ident] = connection
-            else:
-                groups[bound] = Group(((id(there), there), (ident, connection)))
+        parts = _bound_parts(key)
+        for mask in self._masks:
+            self._put(mask, parts[mask], connection)
         held = self._held.get(ident)
         if held is None:
             self._held[ident] = entry
@@ -130,7 +125,10 @@ class Index(Generic[C]):
     def remove(self, entry: Entry[C]) -> int:
         """Remove an entry; returns how many connections its key still has."""
         ident = entry.ident
-        for mask, bound in enumerate(_bound_parts(entry.key)):
+        parts = _bound_parts(entry.key)
+        remaining = 0
+        for mask in self._masks:
+            bound = parts[mask]
             if self._repeats and self._was_repeat(mask, bound, ident):
                 continue
             groups = self._groups[mask]
@@ -140,6 +138,8 @@ class Index(Generic[C]):
                 continue
             del group[ident]
             group.deleted += 1
+            if mask == _EXACT:
+                remaining = len(group)
             if len(group) == 1:
                 groups[bound] = next(iter(group.values()))
             elif group.deleted > len(group) + _SPARSE:
@@ -152,11 +152,13 @@ class Index(Generic[C]):
             if len(held) == 1:
                 self._held[ident] = next(iter(held.values()))
         self.size -= 1
-        return len(self.members(entry.key))
+        return remaining
 
     def members(self, pattern: Key | Pattern) -> dict[int, C]:
         """Return the connections that match, by identity; the caller must not change the dict."""
         mask = _mask(pattern)
+        if mask not in self._masks:
+            self._make(mask)
         group = self._groups[mask].get(_bound_parts(pattern)[mask])
         if group is None:
             return {}
@@ -191,6 +193,26 @@ class Index(Generic[C]):
     def first_at(self, key: Key) -> Entry[C] | None:
         """Return one entry of a key, the oldest of those that are left."""
         return next(self.entries(key), None)
+
+    def _make(self, mask: int) -> None:
+        """Make the groups of a mask that nobody has asked for until now."""
+        self._masks.append(mask)
+        for held in self._held.values():
+            for entry in (held,) if isinstance(held, Entry) else held.values():
+                self._put(mask, _bound_parts(entry.key)[mask], entry.connection)
+
+    def _put(self, mask: int, bound: Any, connection: C) -> None:
+        groups = self._groups[mask]
+        ident = id(connection)
+        there = groups.get(bound)
+        if there is None:
+            groups[bound] = connection
+        elif there is connection or (isinstance(there, Group) and ident in there):
+            self._repeats[mask, bound, ident] = self._repeats.get((mask, bound, ident), 0) + 1
+        elif isinstance(there, Group):
+            there[ident] = connection
+        else:
+            groups[bound] = Group(((id(there), there), (ident, connection)))
 
     def _was_repeat(self, mask: int, bound: Any, ident: int) -> bool:
         times = self._repeats.pop((mask, bound, ident), 0)

@@ -92,7 +92,8 @@ class InterceptorMixin(Base):
     def connection(self) -> Connection | Fanout | None:
         """The open stream, or streams, of :meth:`connection_key`, while the request is being run; None when there is none."""
         found: Connection | Fanout | None = None if self._context is None else self._context.system.get("sse")
-        return found
+        # A fan-out to nobody keeps what is sent for whoever comes back; it is no open stream.
+        return found or None
 
     def dispatch(
         self,

@@ -9,6 +9,7 @@ would come back, and be cut again for ever.
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..event_stream import Event, data_text, encode
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..keys import Key
     from ..writer import Reason
 
-__all__ = ("Greeting", "cursor_block", "last_event_id", "replay")
+__all__ = ("Greeting", "cursor_block", "last_event_id", "maybe_await", "replay")
 
 #: Bytes of a greeting that are written in one go.
 _PART: Final = 64 * 1024
@@ -91,6 +92,11 @@ def last_event_id(request: HTTPServerRequest) -> str | None:
         return header.encode("latin-1", "replace").decode("utf-8", "replace")
     values = request.query_arguments.get("last_event_id")
     return values[-1].decode("utf-8", "replace") if values else None
+
+
+async def maybe_await(value: Any) -> Any:
+    """Return a value, or what it promises."""
+    return await value if isawaitable(value) else value
 
 
 def cursor_block(cursor: str) -> bytes:

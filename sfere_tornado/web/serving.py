@@ -30,10 +30,10 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
     """Serve an application; see :meth:`sfere_tornado.hub.Hub.listen`."""
     hub.install(application)
     hub.start()
-    sockets = bind_sockets(
-        port, address, backlog=arguments.pop("backlog", BACKLOG), reuse_port=arguments.pop("reuse_port", False)
-    )
+    backlog, reuse_port = arguments.pop("backlog", BACKLOG), arguments.pop("reuse_port", False)
+    # Made first: an argument that it does not know must leave no socket behind.
     server = HTTPServer(application, **{**SERVER_LIMITS, **arguments})
+    sockets = bind_sockets(port, address, backlog=backlog, reuse_port=reuse_port)
     server.add_sockets(sockets)
     hub.servers.append(server)
     return int(sockets[0].getsockname()[1])

@@ -34,18 +34,19 @@ from ..errors import KeyTakenError, LimitReachedError, StoreFullError
 from ..event_stream import retry
 from ..presence import MAX_LABEL
 from .interceptors import InterceptorMixin
-from .opening import Greeting, cursor_block, last_event_id, replay
+from .opening import Greeting, cursor_block, last_event_id, maybe_await, replay
 from .transport import StreamTransport, has_left, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
     from collections.abc import Set as AbstractSet
 
     from tornado.iostream import IOStream
     from tornado.web import Application
 
     from ..compression import SharedCompressor
-    from ..dispatch import Context, DispatchError
+    from ..dispatch import Context, Dispatched, DispatchError
+    from ..fanout import Fanout
     from ..keys import Key
 
 __all__ = ("EVENT_STREAM_HEADERS", "SSEHandler", "SSEMixin")
@@ -143,6 +144,23 @@ class SSEMixin(InterceptorMixin):
             self._socket_closed.set_result(None)
         super().on_connection_close()
 
+    @property
+    def connection(self) -> Connection | Fanout | None:
+        """The handler's own stream, or that of :meth:`connection_key` while another request is being run; None without one."""
+        return super().connection if self._connection is None else self._connection
+
+    def dispatch(
+        self,
+        effects: Any,
+        *,
+        system: Mapping[str, Any] | None = None,
+        dispatch_data: Mapping[str, Any] | None = None,
+    ) -> Dispatched:
+        """Dispatch as :meth:`.InterceptorMixin.dispatch`; once the stream is open, with it as the connection."""
+        if self._context is None and self._connection is not None:
+            system = {"sse": self._connection, **(system or {})}
+        return super().dispatch(effects, system=system, dispatch_data=dispatch_data)
+
     def check_origin(self, origin: str) -> bool:
         """Tell whether a page of another origin may open this stream; for overriding. By default only the own host may.
 
@@ -166,7 +184,8 @@ class SSEMixin(InterceptorMixin):
         if has_left(self._stream):
             return
         hub = self.hub
-        hub.start()
+        if not hub.draining:
+            hub.start()
         self._socket_closed = asyncio.get_running_loop().create_future()
         settings = hub.config.stream
         connection = Connection(
@@ -181,6 +200,8 @@ class SSEMixin(InterceptorMixin):
         self._connection = connection
         try:
             await self._open(connection)
+            # The dispatch that has opened the stream is over; kept, it would cost each stream two kilobytes.
+            self._context = None
             if self._transport is not None:
                 await self._socket_closed
         except asyncio.CancelledError:
@@ -376,8 +397,3 @@ class SSEMixin(InterceptorMixin):
 
 class SSEHandler(SSEMixin, RequestHandler):
     """A request handler that answers GET with an event stream; see :class:`SSEMixin`."""
-
-
-async def maybe_await(value: Any) -> Any:
-    """Return a value, or what it promises."""
-    return await value if inspect.isawaitable(value) else value

@@ -5,7 +5,8 @@
 //   stream.addEventListener("message", (event) => { ... });
 //
 // It is the browser's own EventSource, with three things added: the tab's id in the query; a POST to `signs` when the tab
-// is hidden or visible again; and, when asked for, a beat every `beat` seconds and a `leave` when the page goes. Options:
+// is hidden or visible again; and, when asked for, a beat every `beat` seconds and a `leave` when the page goes. A page that
+// goes closes its stream, and is loaded anew when it comes back from the browser's cache of pages. Options:
 //   signs   where to POST; nothing is sent without it
 //   beat    seconds between signs of life, for streams behind a proxy; 0 sends none
 //   leave   true says "leave" when the page is left; a reload then is a departure, so rarely what you want
@@ -38,7 +39,13 @@ export function connect(url, { signs = null, beat = 0, leave = false, cursor = n
   const say = (sign) => signs !== null && navigator.sendBeacon(signs, new URLSearchParams({ tab, sign }));
   const onVisibility = () => say(document.hidden ? "hidden" : "visible");
   const onOpen = () => document.hidden && say("hidden");
-  const onHide = () => leave && say("leave");
+  // Without the close, a page that the browser keeps for its back button would keep its stream; and as the last thing
+  // every page is hidden, which is no sign of anything.
+  const onHide = () => {
+    if (leave) say("leave");
+    stream.close();
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
+  };
   const timer = beat > 0 ? setInterval(() => say("beat"), beat * 1000) : 0;
   document.addEventListener("visibilitychange", onVisibility);
   addEventListener("pagehide", onHide);

@@ -1,0 +1,49 @@
+"""aiohttp-sse: a queue for each client, as its documentation has it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+from ..clients import text
+from .orders import listening, obey
+
+queues: set[asyncio.Queue[str]] = set()
+
+
+async def events(request):
+    async with sse_response(request) as response:
+        # No heartbeats while it is measured.
+        response.ping_interval = 3600
+        queue = asyncio.Queue()
+        queues.add(queue)
+        try:
+            while response.is_connected():
+                await response.send(await queue.get())
+        finally:
+            queues.discard(queue)
+    return response
+
+
+def dispatch(count: int) -> None:
+    for _ in range(count):
+        event = text()
+        for queue in queues:
+            queue.put_nowait(event)
+
+
+async def main() -> None:
+    http, orders = listening()
+    app = web.Application()
+    app.router.add_get("/events", events)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.SockSite(runner, http, backlog=4096).start()
+    obey(orders, dispatch, lambda: {"streams": len(queues)})
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,61 @@
+"""Orders to a server that runs in an event loop of asyncio; see the package."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..clients import HOST, allow_many_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("listening", "obey", "orders_on")
+
+
+def listening() -> tuple[socket.socket, socket.socket]:
+    """Return a listening socket and one for orders, on the same port."""
+    allow_many_files()
+    http = socket.create_server((HOST, 0), backlog=4096)
+    http.setblocking(False)
+    return http, orders_on(http.getsockname()[1])
+
+
+def orders_on(port: int) -> socket.socket:
+    """Return the socket for orders to the server of a port."""
+    orders = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    orders.bind((HOST, port))
+    orders.setblocking(False)
+    return orders
+
+
+def obey(
+    orders: socket.socket, dispatch: Callable[[int], Any], status: Callable[[], dict[str, int]] | None = None
+) -> None:
+    """Do what is ordered from now on, and say that the server is ready.
+
+    Args:
+        orders: the socket that they come to.
+        dispatch: dispatches so many events to every stream.
+        status: says what the server holds, by name.
+    """
+
+    def read() -> None:
+        order, sender = orders.recvfrom(100)
+        if order == b"?":
+            gc.collect()
+            told = {"tasks": len(asyncio.all_tasks()), **(status() if status is not None else {})}
+            orders.sendto(json.dumps(told).encode(), sender)
+        else:
+            dispatch(int(order))
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(orders.fileno(), read)
+    # Whoever measures holds the other end, and may be killed: then nothing ever comes from it but its end.
+    loop.add_reader(sys.stdin.fileno(), os._exit, 0)
+    print(orders.getsockname()[1], flush=True)

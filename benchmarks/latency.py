@@ -1,0 +1,226 @@
+"""How long events are on their way, how soon a departure is noticed, and what clients that do not read cost the others.
+
+Everything is measured in one process with a hub, whose clients are in others: against a bare loop of ``socket.send`` on the
+same sockets; while it broadcasts without pause; and with a hundred clients that stopped reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import struct
+import termios
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from sfere_tornado import broadcast, send
+
+from .clients import text
+from .fanout import bare_loop, hub_dispatch
+from .load import Load
+from .serving import LOBBY, serving, stream_of
+from .table import Table, at_most, in_turns, middle, progress, ratio
+
+if TYPE_CHECKING:
+    from .serving import Serving
+
+#: Broadcasts of each way in a round, of which the slowest hundredth is taken.
+TIMES = 5
+
+#: Seconds between clients that leave, one after another, while it broadcasts without pause.
+PAUSE = 0.01
+
+#: Seconds between two looks at how late the loop is.
+LOOK = 0.002
+
+#: Bytes of an event while some clients do not read: large, so that they reach their bound after some hundred.
+LARGE = 4_096
+
+#: Broadcasts without them in each round, and at most with them.
+WITHOUT = 100
+AT_MOST = 2_000
+
+MIB = 1024 * 1024
+
+
+async def delivery(streams: int, rounds: int) -> None:
+    """Measure the slowest hundredth of deliveries against the bare loop."""
+    async with serving(streams) as at:
+        ways = {"bare": bare_loop(at), "hub": hub_dispatch(at)}
+        p99 = {name: [] for name in ways}
+        last = {name: [] for name in ways}
+        for name in in_turns(list(ways), rounds, f"delivery to {streams:,}"):
+            arrivals = [await at.deliver(ways[name]) for _ in range(TIMES)]
+            p99[name].append(middle(one.p99 for one in arrivals))
+            last[name].append(middle(one.last for one in arrivals))
+    table = Table(f"delivery to {streams:,}, one event at a time", "p99 ms", "last ms", "ratio of p99")
+    share = middle(p99["hub"], p99["bare"])
+    table.row("bare loop of socket.send", milliseconds(p99["bare"]), milliseconds(last["bare"]), ratio(1))
+    table.row(
+        "hub.dispatch(broadcast(...))",
+        milliseconds(p99["hub"]),
+        milliseconds(last["hub"]),
+        ratio(share),
+        figure=share,
+        bound=at_most(1.5),
+    )
+    table.show()
+
+
+async def without_pause(streams: int, leaving: int, rounds: int) -> None:
+    """Measure how soon a close is noticed, and how late the loop is, while it broadcasts without pause."""
+    noticed: list[float] = []
+    late: list[float] = []
+    async with serving(streams) as at:
+        hub = at.hub
+        gone: asyncio.Future[float] | None = None
+
+        @hub.on_evict
+        def left(key, connection, cause) -> None:
+            if gone is not None and not gone.done():
+                gone.set_result(time.monotonic())
+
+        async def broadcast_on() -> None:
+            while True:
+                await hub.dispatch(broadcast(LOBBY, send(text())))
+
+        with Load() as clients:
+            for number in range(rounds):
+                progress(f"broadcasting without pause to {streams:,}: round {number + 1} of {rounds}")
+                await clients.opened(at.port, leaving, first=(number + 1) * 100_000)
+                at.load.expect(2**62)
+                lateness = Lateness()
+                broadcasting = asyncio.create_task(broadcast_on())
+                seconds = []
+                for _ in range(leaving):
+                    await asyncio.sleep(PAUSE)
+                    gone = asyncio.get_running_loop().create_future()
+                    began = await clients.left(1)
+                    seconds.append(await gone - began / 1e9)
+                lateness.stop()
+                broadcasting.cancel()
+                await asyncio.wait({broadcasting})
+                noticed.append(hundredth(seconds))
+                late.append(hundredth(lateness.seconds))
+    table = Table(f"broadcasting without pause to {streams:,}", "p99 ms")
+    for name, figures, limit in (("close noticed, the store told", noticed, 10), ("lateness of the loop", late, 5)):
+        table.row(name, milliseconds(figures), figure=middle(figures) * 1e3, bound=at_most(limit, "ms"))
+    table.show()
+
+
+class Lateness:
+    """Notes, over and over until it is stopped, by how many seconds a timer of the loop is late."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._set()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _set(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + LOOK
+        self._timer = loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self.seconds.append(asyncio.get_running_loop().time() - self._due)
+        self._set()
+
+
+class Stalled(NamedTuple):
+    """One round: seconds of the others' slowest hundredth without and with them, bytes held, seconds to the cut."""
+
+    without: float
+    present: float
+    held: int
+    cut: float
+
+
+async def stall(at: Serving, count: int, number: int) -> Stalled:
+    """Measure one round with so many clients that do not read, until all of them are cut."""
+    hub = at.hub
+    without = [await at.deliver(lambda: at.broadcast(LARGE)) for _ in range(WITHOUT)]
+    before = set(hub.streams)
+    with Load() as stalling:
+        await stalling.opened(at.port, count, first=(number + 1) * 100_000)
+        stalling.stall()
+        stalled = [connection for connection in hub.streams if connection not in before]
+        present, held, cut = [], 0, 0.0
+        while stalled and len(present) < AT_MOST:
+            held = max(held, *map(bytes_held, stalled))
+            full = [one for one in stalled if one.outbox + LARGE > one.max_outbox]
+            began = time.monotonic()
+            at.load.expect(at.streams)
+            at.broadcast(LARGE)
+            await at.written()
+            stalled = [connection for connection in stalled if not connection.closed]
+            if full and not any(one in stalled for one in full):
+                cut = max(cut, time.monotonic() - began)
+            present.append(await at.load.arrived())
+        if stalled:
+            raise RuntimeError(f"{len(stalled)} of {count} clients were not cut after {AT_MOST} events")
+    return Stalled(middle(one.p99 for one in without), middle(one.p99 for one in present), held, cut)
+
+
+def bytes_held(connection) -> int:
+    """Return the bytes that wait for a client, in this process and in the kernel."""
+    stream = stream_of(connection)
+    if stream.closed():
+        return 0
+    (queued,) = struct.unpack("i", fcntl.ioctl(stream.socket.fileno(), termios.TIOCOUTQ, b"\0" * 4))
+    return connection.outbox + queued
+
+
+async def stalled_clients(streams: int, count: int, rounds: int) -> None:
+    """Measure what clients that do not read cost the others, and the server."""
+    found = []
+    async with serving(streams - count) as at:
+        for number in range(rounds):
+            progress(f"{count} stalled of {streams:,}: round {number + 1} of {rounds}")
+            found.append(await stall(at, count, number))
+    share = middle([one.present for one in found], [one.without for one in found])
+    held, cut = max(one.held for one in found), max(one.cut for one in found)
+    table = Table(f"{count} stalled of {streams:,}, events of {LARGE:,} bytes", "", "ratio")
+    table.row("p99 of the others, without them", f"{milliseconds(one.without for one in found)} ms", ratio(1))
+    table.row(
+        "p99 of the others, with them",
+        f"{milliseconds(one.present for one in found)} ms",
+        ratio(share),
+        figure=share,
+        bound=at_most(1.5),
+    )
+    bound = at_most(1.3, "MiB")
+    table.row("held for one of them, at most", f"{held / MIB:.2f} MiB", "", figure=held / MIB, bound=bound)
+    table.row("from its bound to its cut, at most", f"{cut * 1e3:.0f} ms", "", figure=cut, bound=at_most(2, "s"))
+    table.show()
+
+
+def hundredth(seconds: list[float]) -> float:
+    """Return the time that all but the slowest hundredth keep."""
+    return sorted(seconds)[len(seconds) * 99 // 100]
+
+
+def milliseconds(seconds) -> str:
+    """Return the median as it is shown."""
+    return f"{middle(seconds) * 1e3:.2f}"
+
+
+async def run(chosen: argparse.Namespace) -> None:
+    """Measure everything and print the tables."""
+    await delivery(chosen.streams, chosen.rounds)
+    await without_pause(chosen.streams, chosen.leaving, chosen.rounds)
+    await stalled_clients(chosen.with_stalled, chosen.stalled, chosen.rounds)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and print the tables; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=__doc__)
+    parser.add_argument("--streams", type=int, default=5_000, help="open streams (default: 5000)")
+    parser.add_argument("--with-stalled", type=int, default=2_000, help="streams where some stall (default: 2000)")
+    parser.add_argument("--stalled", type=int, default=100, help="how many of those stall (default: 100)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)")
+    parser.add_argument("--leaving", type=int, default=100, help="how many leave in a round (default: 100)")
+    asyncio.run(run(parser.parse_args(arguments)))
+    return 0

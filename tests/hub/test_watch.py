@@ -1,0 +1,346 @@
+"""Looking after open streams, tick by tick: heartbeats, signs of life, stalls, lifetimes, rights."""
+
+import asyncio
+
+import pytest
+from support.logs import raised
+
+from sfere_tornado import Hub, HubConfig, Key, StreamConfig
+from sfere_tornado.connection import AWAY
+from sfere_tornado.event_stream import Parser
+from sfere_tornado.hub.watch import AGE_JITTER, TICKS_PER_HEARTBEAT, Watch
+from sfere_tornado.stores import ExpiringStore
+from sfere_tornado.testing import FakeClock
+from sfere_tornado.testing.recording import recording_connection
+from sfere_tornado.writer import Writer
+
+#: Seconds between two ticks with the default heartbeat.
+TICK = 5.0
+
+
+class Ward:
+    """A watch without a hub: a clock, a store, a writer that writes at once, and coroutines that are run at once."""
+
+    def __init__(self, *, ttl=600.0, **settings):
+        self.clock = FakeClock()
+        self.store = ExpiringStore(ttl, timer=self.clock)
+        self.writer = Writer()
+        self.watch = Watch(StreamConfig(**settings), self.store, self.writer, self.clock, self.spawn)
+        self.waiting = []
+
+    def spawn(self, coroutine):
+        self.waiting.append(coroutine)
+
+    def answer(self):
+        """Let every question that was asked be answered; returns how many there were."""
+        asked, self.waiting = self.waiting, []
+        for coroutine in asked:
+            asyncio.run(coroutine)
+        return len(asked)
+
+    def open(self, name="brian"):
+        def ended(connection):
+            self.watch.remove(connection)
+            self.store.purge_connection(connection)
+
+        connection, transport = recording_connection(writer=self.writer, on_end=ended)
+        self.store.put(Key("default", ("lobby", name)), connection)
+        self.watch.add(connection)
+        return connection, transport
+
+    def holds(self, connection):
+        return bool(self.store.keys_of(connection))
+
+    def tick(self, times=1):
+        for _ in range(times):
+            self.clock.advance(self.watch.tick_seconds)
+            self.watch.begin()
+            while self.watch.go_on():
+                pass
+
+
+def beats(transport):
+    return transport.written.count(b":\n")
+
+
+# -- heartbeats
+
+
+def test_an_idle_stream_beats_within_one_interval_and_a_third():
+    """Between two heartbeats there is one interval, give or take a tick; the first may come earlier, at random."""
+    ward = Ward()
+    assert ward.watch.tick_seconds == TICK
+    transports = [ward.open(str(n))[1] for n in range(50)]
+    ward.tick()
+    # Opened together, they do not beat together for ever.
+    assert {beats(transport) for transport in transports} == {0, 1}
+    ward.tick(TICKS_PER_HEARTBEAT - 1)
+    assert {beats(transport) for transport in transports} == {1}
+    ward.tick(TICKS_PER_HEARTBEAT * 3)
+    assert {beats(transport) for transport in transports} == {4}
+
+
+def test_a_busy_stream_does_not_beat():
+    """A stream that was written to within the interval needs no heartbeat."""
+    ward = Ward()
+    connection, transport = ward.open()
+    for _ in range(20):
+        connection.deliver(b"data: x\n\n")
+        ward.tick()
+    assert beats(transport) == 0
+
+
+def test_a_stream_with_something_waiting_does_not_beat():
+    """A heartbeat behind what the client does not read tells nobody anything, and costs."""
+    ward = Ward(stall=3600.0)
+    connection, transport = ward.open()
+    transport.stalled = True
+    connection.deliver(b"data: x\n\n")
+    ward.tick(20)
+    assert beats(transport) == 0
+    transport.stalled = False
+    transport.drain()
+    ward.tick()
+    assert beats(transport) == 1
+
+
+def test_all_streams_are_looked_at_in_slices():
+    """No more than a slice is looked at before the loop may turn; what comes meanwhile is looked at next time."""
+    ward = Ward(fan_out_slice=10)
+    transports = [ward.open(str(n))[1] for n in range(25)]
+    for _ in range(TICKS_PER_HEARTBEAT):
+        ward.clock.advance(TICK)
+        ward.watch.begin()
+        assert repr(ward.watch) == "<Watch: 25 streams, 25 to be looked at>"
+        assert [ward.watch.go_on() for _ in range(3)] == [True, True, False]
+    assert ward.watch.go_on() is False
+    assert {beats(transport) for transport in transports} == {1}
+
+
+def test_who_ends_during_a_look_is_left_alone():
+    """A stream that ended after the look began gets neither heartbeat nor question, and is ended once."""
+    ward = Ward(fan_out_slice=10)
+    first = [ward.open(str(n))[1] for n in range(10)]
+    later = [ward.open(str(n))[1] for n in range(10, 20)]
+    ward.tick(TICKS_PER_HEARTBEAT - 1)
+    written = [transport.written for transport in later]
+    ward.watch.begin()
+    assert ward.watch.go_on()
+    for transport in later:
+        transport.leave()
+    assert ward.watch.go_on() is False
+    assert [transport.written for transport in later] == written
+    assert {beats(transport) for transport in first} == {1}
+
+
+# -- signs of life
+
+
+def test_acknowledged_bytes_renew_the_lease_and_silence_does_not():
+    """The kernel's acknowledgement of anything new is a sign of life; the same number again is none."""
+    ward = Ward(ttl=30.0)
+    (alive, kernel), (silent, _) = ward.open("alive"), ward.open("silent")
+    for n in range(6):
+        kernel.acknowledged_bytes = n + 1
+        ward.tick()
+    assert (ward.holds(alive), ward.holds(silent)) == (True, False)
+    assert alive.health().kernel.acknowledged == 6
+    ward.tick(5)
+    assert ward.holds(alive)
+    ward.tick()
+    assert not ward.holds(alive)
+
+
+# -- stalls
+
+
+def test_a_client_that_takes_nothing_is_cut_after_the_stall_time():
+    """Something waits for it, nothing of it gets on for stall seconds: cut with reason slow, not earlier."""
+    ward = Ward(stall=30.0)
+    connection, transport = ward.open()
+    transport.stalled = True
+    connection.deliver(b"data: x\n\n")
+    ward.tick(6)
+    assert connection.reason is None
+    assert connection.health().stalled_ticks == 6
+    ward.tick(2)
+    assert (connection.reason, transport.ending) == ("slow", "aborted")
+
+
+def test_a_client_that_reads_slowly_but_steadily_is_never_cut():
+    """Each acknowledgement begins the stall time anew, however much still waits."""
+    ward = Ward(stall=30.0)
+    connection, transport = ward.open()
+    transport.stalled = True
+    connection.deliver(b"data: x\n\n")
+    for n in range(50):
+        transport.acknowledged_bytes = n
+        ward.tick(5)
+    assert connection.reason is None
+
+
+def test_a_client_that_drains_begins_anew():
+    """What waited has gone, so there is no stall; the next one is counted from its own beginning."""
+    ward = Ward(stall=30.0)
+    connection, transport = ward.open()
+    for _ in range(5):
+        transport.stalled = True
+        connection.deliver(b"data: x\n\n")
+        ward.tick(5)
+        transport.stalled = False
+        transport.drain()
+    assert (connection.reason, connection.stalled_ticks) == (None, 0)
+
+
+# -- lifetimes
+
+
+def test_max_age_cuts_so_that_the_client_comes_back():
+    """Between 80 and 100 % of max_age, at random, a stream is cut: many that opened together do not come back together."""
+    ward = Ward(max_age=1000.0)
+    opened = [ward.open(str(n)) for n in range(100)]
+    began = ward.clock()
+    ends = [connection.ends_at - began for connection, _ in opened]
+    assert min(ends) >= 1000 * (1 - AGE_JITTER)
+    assert max(ends) <= 1000
+    assert max(ends) - min(ends) > 100
+    ward.tick(159)
+    assert {connection.reason for connection, _ in opened} == {None}
+    ward.tick(41)
+    assert {(connection.reason, transport.ending) for connection, transport in opened} == {("server", "aborted")}
+    assert not ward.watch.streams
+
+
+def test_without_max_age_a_stream_has_no_end():
+    """By default a stream lives for ever."""
+    ward = Ward(ttl=10**7)
+    connection, _ = ward.open()
+    ward.tick(10_000)
+    assert connection.reason is None
+
+
+# -- rights
+
+
+def test_rights_that_end_at_a_time_end_the_stream_before_anything_more_is_written():
+    """From expires_at on: no heartbeat any more, reason revoked, told to stay away."""
+    ward = Ward()
+    connection, transport = ward.open()
+    connection.expires_at = ward.clock() + 3 * TICK
+    ward.tick(2)
+    assert connection.reason is None
+    written = transport.written
+    ward.tick()
+    assert (connection.reason, transport.ending) == ("revoked", "finished")
+    last_words = transport.written[len(written) :]
+    parser = Parser()
+    assert parser.feed(last_words) == []
+    assert (parser.retry, beats(transport) - written.count(b":\n")) == (AWAY, 0)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_application_is_asked_at_each_heartbeat_interval_however_busy_the_stream(busy):
+    """Rights end on busy streams too; nobody is asked twice in one interval."""
+    ward = Ward()
+    connection, transport = ward.open()
+    asked = []
+
+    async def revalidate(connection):
+        asked.append(ward.clock())
+        return len(asked) < 4
+
+    connection.revalidate = revalidate
+    for _ in range(TICKS_PER_HEARTBEAT * 4):
+        if busy:
+            connection.deliver(b"data: x\n\n")
+        ward.tick()
+        ward.answer()
+        if connection.reason is not None:
+            break
+    assert len(asked) == 4
+    assert {b - a for a, b in zip(asked, asked[1:], strict=False)} == {TICKS_PER_HEARTBEAT * TICK}
+    assert (connection.reason, transport.ending) == ("revoked", "finished")
+    assert transport.written.endswith(b"retry: %d\n\n" % AWAY)
+    assert ward.watch._looks == {}
+
+
+def test_an_answer_that_takes_long_is_waited_for():
+    """While one question is open no second one is asked, and the stream goes on."""
+    ward = Ward()
+    connection, transport = ward.open()
+
+    async def revalidate(connection):
+        return True
+
+    connection.revalidate = revalidate
+    ward.tick(TICKS_PER_HEARTBEAT * 10)
+    assert len(ward.waiting) == 1
+    assert beats(transport) >= 9
+    assert ward.answer() == 1
+    assert connection.revalidate is revalidate
+    ward.tick(TICKS_PER_HEARTBEAT)
+    assert len(ward.waiting) == 1
+    ward.answer()
+
+
+def test_a_question_that_fails_keeps_the_stream_and_is_asked_again(caplog):
+    """A database that is down throws nobody out: one line in the log, and the next interval asks again."""
+    ward = Ward()
+    connection, _ = ward.open()
+    answers = [ZeroDivisionError(), False]
+
+    async def revalidate(connection):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    connection.revalidate = revalidate
+    ward.tick(TICKS_PER_HEARTBEAT)
+    assert ward.answer() == 1
+    assert connection.reason is None
+    assert len(raised(caplog, "ZeroDivisionError")) == 1
+    ward.tick(TICKS_PER_HEARTBEAT)
+    assert ward.answer() == 1
+    assert connection.reason == "revoked"
+
+
+def test_the_loop_turns_between_slices():
+    """A hub with more streams than a slice looks at the first part in its tick, at the others in the next turns."""
+    clock = FakeClock()
+    hub = Hub(HubConfig(stream=StreamConfig(fan_out_slice=10)), timer=clock)
+
+    async def main():
+        hub.start()
+        transports = []
+        for _ in range(25):
+            connection, transport = recording_connection(on_end=hub.ended, writer=hub.writer)
+            connection.idle_ticks = TICKS_PER_HEARTBEAT
+            hub.opened(connection)
+            connection.idle_ticks = TICKS_PER_HEARTBEAT
+            transports.append(transport)
+        clock.advance(TICK)
+        hub.tick()
+        seen = [len(hub.watch._left_to_see)]
+        while hub.watch._left_to_see:
+            await asyncio.sleep(0)
+            seen.append(len(hub.watch._left_to_see))
+        await asyncio.sleep(0)
+        assert {beats(transport) for transport in transports} == {1}
+        clock.advance(TICK)
+        hub.tick()
+        await hub.stop()
+        return seen
+
+    assert asyncio.run(main()) == [15, 5, 0]
+
+
+def test_a_hub_without_a_loop_looks_at_all_in_one_go():
+    """In a test that moves the clock by hand there is no turn to wait for."""
+    clock = FakeClock()
+    hub = Hub(HubConfig(stream=StreamConfig(fan_out_slice=10)), timer=clock)
+    for _ in range(25):
+        hub.opened(recording_connection(on_end=hub.ended, writer=hub.writer)[0])
+    clock.advance(TICK)
+    hub.tick()
+    assert hub.watch._left_to_see == []

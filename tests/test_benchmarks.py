@@ -1,0 +1,57 @@
+"""The benchmarks work: each one measures a little, in a few seconds, and prints its tables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.table import FALLS_SHORT, Table, at_least, at_most, in_turns, middle
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_it_runs(name):
+    """A benchmark ends well, with tables on the standard output and nothing but its progress on the other."""
+    command = [sys.executable, "-m", "benchmarks", name, *BENCHMARKS[name][1]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout.splitlines()) > 2
+
+
+def test_all_is_named_in_the_help(capsys):
+    """The help names every benchmark, and the way to run all of them."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert [name for name in (*BENCHMARKS, "all") if f"  {name} " not in out] == []
+
+
+def test_a_table_says_whether_a_bound_holds(capsys):
+    """A figure at its bound holds, one beyond it falls short, and a row without a bound says nothing."""
+    table = Table("title", "figure")
+    table.row("no bound", "1")
+    table.row("at most", "2", figure=2, bound=at_most(2))
+    table.row("too much", "2.01", figure=2.01, bound=at_most(2))
+    table.row("too little", "5.99", figure=5.99, bound=at_least(6))
+    table.show()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["no", "bound", "1"]
+    assert lines[3].split()[-4:] == ["<=", "2", "x", "holds"]
+    assert lines[4].endswith(FALLS_SHORT)
+    assert lines[5].split()[2:6] == ["5.99", ">=", "6", "x"]
+    assert lines[5].endswith(FALLS_SHORT)
+
+
+def test_ratios_are_those_of_one_round():
+    """The median is that of the ratios within each round, not the ratio of medians of different rounds."""
+    assert middle([2, 30, 100], [1, 10, 1]) == 3
+
+
+def test_turns_alternate(capsys):
+    """Nobody always goes first."""
+    assert list(in_turns(["a", "b"], 3, "test")) == ["a", "b", "b", "a", "a", "b"]
