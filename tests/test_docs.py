@@ -22,8 +22,18 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 import sfere_tornado
-from sfere_tornado.config import CategoryConfig, StoreConfig, StreamConfig, parse
-from sfere_tornado.config.values import Choice, Choices, Duration, Size, Switch, duration_text, size_text
+from sfere_tornado.config import (
+    CategoryConfig,
+    GraceConfig,
+    HistoryConfig,
+    KeepConfig,
+    LimitsConfig,
+    PresenceConfig,
+    StoreConfig,
+    StreamConfig,
+    parse,
+)
+from sfere_tornado.config.values import Choice, Choices, Duration, Names, Size, Switch, duration_text, size_text
 from sfere_tornado.testing import StreamClient
 
 ROOT = Path(__file__).parents[1]
@@ -258,13 +268,24 @@ def test_links_of_the_readme_lead_somewhere():
 SETTING = re.compile(
     r"^\.\. confval:: (?P<name>[\w.<>]+)\n   :type: (?P<type>.+)\n   :default: (?P<default>.+)\n", re.MULTILINE
 )
-RECORDS = {"store": StoreConfig, "stream": StreamConfig, "store.categories.<name>": CategoryConfig}
+RECORDS = {
+    "store": StoreConfig,
+    "stream": StreamConfig,
+    "limits": LimitsConfig,
+    "presence": PresenceConfig,
+    "presence.grace": GraceConfig,
+    "history": HistoryConfig,
+    "store.categories.<name>": CategoryConfig,
+    "history.categories.<name>": KeepConfig,
+}
 
 
 def written(kind, value):
     """Return a default as the page writes it."""
     if value is None:
-        return "that of the store"
+        return "none"
+    if isinstance(kind, Names):
+        return "``[]``"
     if isinstance(kind, Choices):
         return f"``[{', '.join(word for word in kind.each.words if word in value)}]``"
     if isinstance(kind, Switch):
@@ -285,6 +306,8 @@ def allowed(kind):
         return "list of " + ", ".join(f"``{word}``" for word in kind.each.words)
     if isinstance(kind, Switch):
         return "``true``, ``false``"
+    if isinstance(kind, Names):
+        return "list of names"
     name = {"Count": "whole number"}.get(type(kind).__name__, type(kind).__name__.lower())
     return f"{name}, ``{in_words(kind, kind.low)}`` to ``{in_words(kind, kind.high)}``"
 

@@ -62,6 +62,8 @@ class Life:
         self.draining = False
         self._next_look = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        # The last loop it ran in: there it stays stopped, for a late request must not start it again.
+        self._last_loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._alarm: Alarm | None = None
 
@@ -92,7 +94,7 @@ class Life:
             return
         if self._loop is not None and not self._loop.is_closed():
             raise HubError("the hub is running in another event loop; one process and one loop have one hub")
-        self._loop = loop
+        self._loop = self._last_loop = loop
         self._thread = threading.get_ident()
         self.draining = False
         self.writer.meet(loop.call_soon)
@@ -101,6 +103,13 @@ class Life:
         self.leases.watch(loop.time, self.watch.tick_seconds)
         self._alarm = Alarm(loop, self._due_in, self.tick)
         self._alarm.set()
+
+    def welcome(self) -> bool:
+        """Start for a first stream, if need be; returns whether new streams are welcome in the running loop."""
+        if self.draining and asyncio.get_running_loop() is self._last_loop:
+            return False
+        self.start()
+        return True
 
     async def stop(self) -> None:
         """Cut every stream at once, with reason ``shutdown``, and wait for dispatches that are under way."""

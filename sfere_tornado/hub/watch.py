@@ -28,8 +28,8 @@ __all__ = ("TICKS_PER_HEARTBEAT", "Watch")
 
 log = logging.getLogger("sfere_tornado.hub")
 
-#: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between one interval and one
-#: third more after its last event: exact enough for proxies, and one timer serves all streams.
+#: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between two thirds of an interval
+#: and a whole one after its last event: exact enough for proxies, and one timer serves all streams.
 TICKS_PER_HEARTBEAT: Final = 3
 
 #: How much earlier than ``max_age`` a stream may end: all streams of a process that was just started would otherwise

@@ -184,8 +184,7 @@ class SSEMixin(InterceptorMixin):
         if has_left(self._stream):
             return
         hub = self.hub
-        if not hub.draining:
-            hub.start()
+        welcome = hub.welcome()
         self._socket_closed = asyncio.get_running_loop().create_future()
         settings = hub.config.stream
         connection = Connection(
@@ -199,7 +198,7 @@ class SSEMixin(InterceptorMixin):
             connection.revalidate = self.revalidate
         self._connection = connection
         try:
-            await self._open(connection)
+            await self._open(connection, welcome=welcome)
             # The dispatch that has opened the stream is over; kept, it would cost each stream two kilobytes.
             self._context = None
             if self._transport is not None:
@@ -215,10 +214,10 @@ class SSEMixin(InterceptorMixin):
             connection.close(reason="error")
             self._context = None
 
-    async def _open(self, connection: Connection) -> None:
+    async def _open(self, connection: Connection, *, welcome: bool) -> None:
         hub = self.hub
         try:
-            if hub.draining:
+            if not welcome:
                 self._send_away(connection)
                 return
             hub.admission.enter(connection.remote)
@@ -250,7 +249,7 @@ class SSEMixin(InterceptorMixin):
         if site in {"same-origin", "none"} or (site is None and origin is None):
             return
         if origin is None or not self.check_origin(origin):
-            raise HTTPError(403, "event stream asked for by a page of %s", origin or site, reason="Foreign origin")
+            raise HTTPError(403, reason="Foreign origin")
 
     def _begin(self, ctx: Context) -> Any:
         """Open the stream, as the effect in the middle of the chain; not when a stage refused it or the client has left."""

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from support.logs import raised
 from support.waiting import eventually
 
 from sfere_tornado import ANY, Hub, HubConfig, Key, Registry, StreamConfig, broadcast, send

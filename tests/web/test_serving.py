@@ -40,7 +40,7 @@ async def test_one_call_serves_an_application():
     assert (await client.event()).data == "hello"
     await hub.drain(window=0, timeout=5)
     assert await client.ended() is False
-    with pytest.raises(OSError):  # noqa: PT012  # whichever of the two finds out
+    with pytest.raises(OSError):  # whichever of the two finds out
         await StreamClient.connect(f"http://127.0.0.1:{port}")
 
 

@@ -220,7 +220,7 @@ async def test_a_client_that_leaves_during_its_replay_has_left(serve):
 
 @pytest.mark.gen_test
 async def test_a_compressed_category_is_compressed_for_who_can_read_it(serve):
-    """gzip over HTTP/1.1 for who accepts it, plain for others; caches and proxies are told that the answers differ."""
+    """Gzip over HTTP/1.1 for who accepts it, plain for others; caches and proxies are told that the answers differ."""
     hub, app = application(stream=StreamConfig(compress={"lobby"}))
     url = serve(app)
     packed = await StreamClient.open(url + "/events", headers={"Accept-Encoding": "gzip"})

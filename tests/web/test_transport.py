@@ -103,7 +103,7 @@ async def test_the_direct_way_is_the_sockets_own(pair):
 
 @pytest.mark.gen_test
 async def test_what_the_socket_does_not_take_follows_when_it_has_room(pair):
-    """write says that it is busy, is ready again when everything has gone, and changes no byte."""
+    """Write says that it is busy, is ready again when everything has gone, and changes no byte."""
     made = pair()
     transport = made.transport
     assert transport.write(b"at once") is True
@@ -155,7 +155,7 @@ async def test_writing_to_a_closed_stream_is_an_error(pair):
         made.transport.write(b"x")
     with pytest.raises(ConnectionResetError, match="closed"):
         made.transport.write(b"x")
-    with pytest.raises(OSError):  # noqa: PT011  # a closed socket's
+    with pytest.raises(OSError):  # a closed socket's
         made.transport.direct(b"x")
     assert made.transport.closed()
     assert repr(made.transport) == "<StreamTransport closed chunked>"

@@ -1,0 +1,214 @@
+"""SIGTERM to a process with two thousand streams: everybody is told, nobody comes back in a crowd, and the end comes in time."""
+
+import asyncio
+import signal
+import sys
+import time
+
+import pytest
+
+from sfere_tornado.testing import StreamClient
+from sfere_tornado.testing.stream_client import StreamEnded, request_bytes
+
+#: Streams that are open when the signal comes.
+STREAMS = 2000
+
+#: A server whose hooks do what its first argument says, for the client ``ill``; window and time-out are the others.
+SERVER = """
+import asyncio, logging, sys, time
+from tornado.web import Application, RequestHandler
+from sfere_tornado import Hub, HubConfig, Registry, SSEHandler, send
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+logging.getLogger("tornado.access").setLevel(logging.ERROR)
+hook, window, timeout = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+registry = Registry("mine")
+
+@registry.effect("wait")
+async def wait(ctx):
+    await asyncio.Event().wait()
+
+hub = Hub(registries=[registry])
+
+class Events(SSEHandler):
+    def connection_key(self):
+        return ("lobby", self.get_query_argument("name"))
+
+    async def on_open(self, connection):
+        if connection.key.id != "ill":
+            return
+        if hook == "on_open":
+            await asyncio.Event().wait()
+        if hook == "dispatch":
+            self.hub.dispatch(("wait",))
+        while hook == "stubborn":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+    def on_close(self, connection):
+        if hook == "on_close" and connection.key.id == "ill":
+            time.sleep(3600)
+
+class Block(RequestHandler):
+    def get(self):
+        time.sleep(3600)
+
+class Kept(RequestHandler):
+    def get(self):
+        self.set_status(204)
+
+async def main():
+    app = Application([("/events", Events), ("/block", Block), ("/kept", Kept)])
+    print(hub.listen(app, 0), flush=True)
+    await hub.run_until_signal(window=window, timeout=timeout, farewell=send("goodbye", event="farewell"))
+
+asyncio.run(main())
+"""
+
+
+class Server:
+    """The server as a process of its own."""
+
+    def __init__(self, hook, window, timeout):
+        self.arguments = [hook, str(window), str(timeout)]
+
+    async def __aenter__(self):
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            SERVER,
+            *self.arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self.url = f"http://127.0.0.1:{int(await self.process.stdout.readline())}"
+        self.log = asyncio.ensure_future(self.process.stderr.read())
+        return self
+
+    async def __aexit__(self, *error):
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self.log
+
+    async def crowd(self, count):
+        clients = []
+        for first in range(0, count, 100):
+            names = ["ill" if n == 0 else str(n) for n in range(first, min(first + 100, count))]
+            clients += await asyncio.gather(*(StreamClient.open(f"{self.url}/events?name={name}") for name in names))
+        return clients
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return time.monotonic()
+
+    async def ended(self, began):
+        """Return the exit code, and how long after the signal it came."""
+        code = await asyncio.wait_for(self.process.wait(), 30)
+        return code, time.monotonic() - began
+
+
+async def farewell_of(client):
+    """Read to the end; returns the events, and when the end came."""
+    with pytest.raises(StreamEnded) as caught:  # noqa: PT012  # the reading ends with it
+        events = []
+        while True:
+            events.append(await client.event(timeout=25))
+    assert caught.value.clean is False
+    return [(event.event, event.data) for event in events], time.monotonic()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", ["none", "on_open", "dispatch", "stubborn", "on_close"])
+@pytest.mark.gen_test(timeout=60)
+async def test_sigterm_with_two_thousand_streams(io_loop, hook):
+    """In time and with exit code 0, whatever hook never returns; everybody got farewell and a time to come back of his own."""
+    window, timeout = 2.0, 4.0
+    async with Server(hook, window, timeout) as server:
+        clients = await server.crowd(STREAMS)
+        kept = await StreamClient.connect(server.url)
+        began = server.signal()
+        farewells = await asyncio.gather(*map(farewell_of, clients))
+        code, took = await server.ended(began)
+        log = (await server.log).decode()
+        kept.close()
+
+    assert code == 0
+    assert took <= timeout + 1
+    if hook in ("none", "on_open"):
+        # Nothing is waited for that nobody could wait for.
+        assert took <= window + 1
+    # A stream that is still being greeted gets what is sent to everybody when it is: its client is cut, and comes back.
+    waiting = 1 if hook in ("on_open", "stubborn") else 0
+    assert [events for events, _ in farewells[waiting:]] == [[("farewell", "goodbye")]] * (STREAMS - waiting)
+    retries = sorted(client.parser.retry / 1000 for client in clients[waiting:])
+    assert retries[0] >= 2
+    assert retries[-1] <= 2 + window
+    if hook != "on_close":
+        ends = [when - began for _, when in farewells]
+        assert min(ends) < window / 2
+        assert max(ends) <= window + 1
+        # When they come back: no tenth of the time sees a third of them.
+        returns = sorted(end + client.parser.retry / 1000 for end, client in zip(ends, clients, strict=True))
+        tenth = (returns[-1] - returns[0]) / 10
+        buckets = [sum(begin <= when < begin + tenth for when in returns) for begin in returns[:: STREAMS // 50]]
+        assert max(buckets) < STREAMS / 3
+    else:
+        # From the blocked hook on nobody is cut one by one: all of them are when the process ends.
+        assert timeout <= took
+    assert log == ""
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_second_signal_ends_at_once(io_loop):
+    """Neither the window nor a hook that waits is waited for any longer; the exit code is 0 all the same."""
+    async with Server("dispatch", 60, 60) as server:
+        clients = await server.crowd(100)
+        server.signal()
+        assert [(await client.event()).data for client in clients[-3:]] == ["goodbye"] * 3
+        began = server.signal(signal.SIGINT)
+        code, took = await server.ended(began)
+        assert (code, (await server.log).decode()) == (0, "")
+        assert took < 1
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.gen_test(timeout=30)
+async def test_a_loop_that_was_blocked_before_the_signal_ends_too(io_loop, signals):
+    """The signal finds a hook that has the loop for itself: the time-out counts from then on, and a second signal ends at once."""
+    async with Server("none", 0.2, 1.0) as server:
+        await server.crowd(10)
+        blocker = await StreamClient.connect(server.url)
+        await blocker.send(request_bytes(server.url + "/block"))
+        await asyncio.sleep(0.3)  # until it is blocked; nothing can tell
+        began = server.signal()
+        if signals == 2:
+            await asyncio.sleep(0.1)
+            server.signal()
+        code, took = await server.ended(began)
+        blocker.close()
+        assert code == 0
+        assert took <= (0.1 + 0.8 if signals == 2 else 2.0)
+        assert (await server.log).decode() == ""
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_newcomers_during_the_drain_are_sent_away(io_loop):
+    """Nobody new can connect; who asks on a connection that is open gets 200, a time to come back, and a cut."""
+    async with Server("none", 5.0, 10.0) as server:
+        clients = await server.crowd(50)
+        kept = await StreamClient.open(server.url + "/kept")
+        assert kept.status == 204
+        began = server.signal()
+        await clients[1].event("farewell")
+        with pytest.raises(OSError):  # refused, or reset: as the kernel likes
+            await StreamClient.open(server.url + "/events?name=late")
+        await kept.send(request_bytes(server.url + "/events?name=late"))
+        await kept.read_headers()
+        assert (kept.status, kept.headers["Content-Type"]) == (200, "text/event-stream")
+        assert await kept.ended() is False
+        assert 2000 <= kept.parser.retry <= 3000
+        code, _ = await server.ended(began)
+        assert (code, (await server.log).decode()) == (0, "")
