@@ -42,14 +42,17 @@ nitpick_ignore_regex = [
     # Documented elsewhere, and the build needs no network.
     ("py:.*", r"(abc|asyncio|collections|concurrent|enum|http|os|re|ssl|tornado|types|typing)\..*"),
     ("py:.*", "_asyncio.*|Application|HTTPError|IOStream|ThreadFuture|TimerHandle"),
+    ("py:.*", r"Future|HTTPServerRequest|StreamClosedError|logging\.Logger"),
     # Type variables, and aliases of types: what they stand for is said where they are used.
-    ("py:.*", r"(.*\.)?(C|F|Self)"),
+    ("py:.*", r"(.*\.)?(C|F|R|Self)"),
     (
         "py:class",
-        "Cause|Expiry|Handlers|Interceptor|Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",
+        "Callback|Cause|Explanation|Expiry|Mode|Namespace|Preview|Handlers|Interceptor|Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",
     ),
     # For whoever writes a store on top of ours; not public.
     ("py:meth", "MemoryStore._put"),
+    # Constants that are said where they are used.
+    ("py:data", "MODES|NAMESPACES|DEFAULT_RETRY|rules.MAX_METAS"),
 ]
 
 #: The fields that the sections of a docstring become; of the first and the last each entry has one of its own.
