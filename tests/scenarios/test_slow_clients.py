@@ -147,7 +147,7 @@ async def test_a_client_that_takes_nothing_is_cut_after_the_stall_time(serve):
     while not lobby.connection("stalled").outbox:
         lobby.hub.dispatch(broadcast(EVERYBODY, send("x" * 8000)))
         await reading.event()
-    for second in range(1, 41):
+    for _ in range(1, 41):
         clock.advance(1)
         lobby.hub.tick()
         await asyncio.sleep(0)
