@@ -36,7 +36,11 @@ def test_example(name):
     curls = [shlex.split(line.partition("#")[0]) for line in re.findall(r"^    (curl .*)$", doc, re.MULTILINE)]
     port = free_port()
     server = subprocess.Popen(
-        [sys.executable, path, f"--port={port}", "--logging=error"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, path, f"--port={port}", "--logging=error"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A test run in the background of a shell inherits that interrupts are ignored; the example must not.
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  # no threads run here that could hold a lock
     )
     try:
         wait_for(port)
@@ -64,6 +68,10 @@ def test_example(name):
         server.send_signal(signal.SIGINT)
         _, log = server.communicate(timeout=5)
     assert (server.returncode, log) == (0, b"")
+
+
+def heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def free_port():

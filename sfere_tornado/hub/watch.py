@@ -96,15 +96,25 @@ class Watch:
     def go_on(self) -> bool:
         """Look at some streams; returns whether there are more to be looked at."""
         part = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
+        for one in part:
+            self._look_for_life(one)
         now = self._timer()
         alive = [one for one in part if one.reason is None and not self._end_if_due(one, now)]
         for one in alive:
             if one.revalidate is not None:
                 self._ask_if_due(one, one.revalidate)
-        idle = [one for one in alive if self._is_idle(one)]
+        idle = [one for one in alive if one.idle_ticks >= TICKS_PER_HEARTBEAT and not one.outbox]
         if idle:
             self._writer.deliver(idle, self._heartbeat)
         return bool(self._left_to_see)
+
+    def _look_for_life(self, connection: Connection) -> None:
+        if connection.read_acknowledged():
+            self._store.renew(connection)
+            connection.stalled_ticks = 0
+        elif connection.outbox:
+            connection.stalled_ticks += 1
+        connection.idle_ticks += 1
 
     def _end_if_due(self, connection: Connection, now: float) -> bool:
         if connection.expires_at <= now:
@@ -116,15 +126,6 @@ class Watch:
         else:
             return False
         return True
-
-    def _is_idle(self, connection: Connection) -> bool:
-        if connection.read_acknowledged():
-            self._store.renew(connection)
-            connection.stalled_ticks = 0
-        elif connection.outbox:
-            connection.stalled_ticks += 1
-        connection.idle_ticks += 1
-        return connection.idle_ticks >= TICKS_PER_HEARTBEAT and not connection.outbox
 
     def _ask_if_due(self, connection: Connection, revalidate: Revalidate) -> None:
         # Counted apart from silence: a busy stream is never idle, and its client's rights may end all the same.

@@ -35,7 +35,7 @@ from ..event_stream import retry
 from ..presence import MAX_LABEL
 from .interceptors import InterceptorMixin
 from .opening import Greeting, cursor_block, last_event_id, maybe_await, replay
-from .transport import StreamTransport, has_left, tune
+from .transport import StreamTransport, has_left, has_vanished, tune
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -137,9 +137,7 @@ class SSEMixin(InterceptorMixin):
     def on_connection_close(self) -> None:
         """Take note that the client has left: ``sse_closed`` is dispatched, unless the stream had ended already."""
         if self._connection is not None:
-            # A socket error of this kind is the kernel giving up on a client that acknowledges nothing.
-            vanished = isinstance(self._stream.error, TimeoutError)
-            self._connection.end("timeout" if vanished else "client")
+            self._connection.end("timeout" if has_vanished(self._stream) else "client")
         if self._socket_closed is not None and not self._socket_closed.done():
             self._socket_closed.set_result(None)
         super().on_connection_close()

@@ -9,6 +9,7 @@ always pending, and what it brings is thrown away.
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import suppress
 from ssl import SSLWantReadError, SSLWantWriteError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..config import StreamConfig
     from ..connection import Connection
 
-__all__ = ("StreamTransport", "has_left", "tune")
+__all__ = ("StreamTransport", "has_left", "has_vanished", "tune")
 
 #: Bytes asked for by each read of the drain reader; what comes is thrown away, so more would only be memory.
 DRAIN_READ: Final = 4096
@@ -40,6 +41,10 @@ _TCP_INFO_SIZE: Final = 128
 
 #: Where ``tcpi_unacked`` (segments), ``tcpi_last_ack_recv`` (ms ago) and ``tcpi_rtt`` (us) stand in it, each a u32.
 _UNACKED_SILENCE_RTT: Final = (24, 56, 68)
+
+#: With what the kernel gives up: time is over, or by then it knows of no way to the client, as when a cable of the own net is
+#: pulled, or a router says so.
+_VANISHED: Final = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 
 
 class StreamTransport:
@@ -231,6 +236,11 @@ def tune(stream: IOStream, settings: StreamConfig) -> None:
         if hasattr(socket, name):
             with suppress(OSError):
                 sock.setsockopt(level, getattr(socket, name), value)
+
+
+def has_vanished(stream: IOStream) -> bool:
+    """Tell whether a closed stream is one that the kernel gave up, because its client acknowledged nothing any more."""
+    return getattr(stream.error, "errno", None) in _VANISHED
 
 
 def has_left(stream: IOStream) -> bool:

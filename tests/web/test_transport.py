@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -16,7 +17,7 @@ from sfere_tornado.connection import AWAY, Connection
 from sfere_tornado.event_stream import Parser
 from sfere_tornado.framing import LAST_CHUNK, chunked
 from sfere_tornado.web import transport as module
-from sfere_tornado.web.transport import StreamTransport, has_left, tune
+from sfere_tornado.web.transport import StreamTransport, has_left, has_vanished, tune
 
 
 class Pair:
@@ -354,3 +355,16 @@ async def test_who_has_left_is_known_before_anything_is_done_for_him(pair):
     gone = pair(opened=False)
     gone.stream.close()
     assert has_left(gone.stream)
+
+
+@pytest.mark.gen_test
+async def test_who_has_vanished_did_not_leave_by_himself(pair):
+    """The kernel gives up with one of several errors; a client that closes or resets is no such thing."""
+    for number in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH):
+        made = pair(opened=False)
+        made.stream.close(exc_info=OSError(number, os.strerror(number)))
+        assert has_vanished(made.stream)
+    for error in (None, ConnectionResetError(errno.ECONNRESET, "reset"), BrokenPipeError(errno.EPIPE, "pipe")):
+        made = pair(opened=False)
+        made.stream.close(exc_info=error or False)
+        assert not has_vanished(made.stream)
