@@ -67,8 +67,7 @@ class Admission:
         """
         if self.limits.per_scope is not None:
             self._check("per_scope", self._store.count((key.scope, ANY)), key.scope)
-        if self.limits.per_key is not None:
-            self._check("per_key", self._store.count(key), key)
+        self._check("per_key", self._store.count(key), key)
 
     def _check(self, name: str, present: int, whose: object) -> None:
         limit = getattr(self.limits, name)

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import logging
 import pkgutil
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib import import_module, util
 from pathlib import Path
@@ -22,6 +24,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 import sfere_tornado
+from sfere_tornado import errors
 from sfere_tornado.config import (
     CategoryConfig,
     GraceConfig,
@@ -34,6 +37,7 @@ from sfere_tornado.config import (
     parse,
 )
 from sfere_tornado.config.values import Choice, Choices, Duration, Names, Size, Switch, duration_text, size_text
+from sfere_tornado.presence import Grace
 from sfere_tornado.testing import StreamClient
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +96,24 @@ async def post(url, headers=(), **form):
         return answer.status, answer.body.decode()
 
 
+@contextmanager
+def unlogged(*names):
+    """Keep what a page provokes out of the log; yields the lines that these loggers were given."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield lines
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+
+
 def check_yaml(example):
     """Read a block as the settings of a hub."""
     parse(example.parsed, f"{example.path}, block of line {example.line}")
@@ -118,6 +140,9 @@ def check_command(command, example):
         assert arguments[-1] in {".venv", "."}
     elif arguments[:2] == ["-m", "pytest"]:
         assert util.find_spec("pytest")
+    elif arguments[:2] == ["-m", "sfere_tornado"]:
+        asked = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (asked.returncode, asked.stderr) == (0, ""), command
     elif program == ".venv/bin/python":
         # The tutorial's own file, which its blocks add up to; or an example.
         assert arguments == ["lobby.py"] or (ROOT / arguments[0]).is_file(), command
@@ -157,7 +182,7 @@ def parsed(page):
         ]
     )
     document = sybil.parse(page)
-    document.namespace.update(talk=talk, post=post, StreamClient=Client, eventually=eventually)
+    document.namespace.update(talk=talk, post=post, StreamClient=Client, eventually=eventually, unlogged=unlogged)
     document.namespace["__name__"] = "documentation"
     return document
 
@@ -188,7 +213,8 @@ def test_what_is_included_is_tested(page):
     """A page shows a file whole only if it is an example, all of which are run by their own tests."""
     for directive, target in re.findall(r"^\.\. (literalinclude|include):: (.+)$", page.read_text(), re.MULTILINE):
         path = (page.parent / target).resolve().relative_to(ROOT)
-        tested = {*(f"examples/{name}" for name in EXAMPLES), "examples/03_expiry.yaml", "examples/lobby/app.py"}
+        tested = {*(f"examples/{name}" for name in EXAMPLES), "examples/03_expiry.yaml"}
+        tested.update(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/app.py"))
         assert (directive, str(path)) == ("include", "CHANGELOG.rst") or str(path) in tested
 
 
@@ -202,11 +228,18 @@ def test_the_checker_finds_a_wrong_block(tmp_path):
             example.evaluate()
 
 
+def program_of(page, tmp_path, port):
+    """Write the last program of a page, one that can be run as it is, into a file of its own."""
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text())
+    (*_, program) = (block for block in blocks if "\n    if __name__ ==" in block)
+    path = tmp_path / "program.py"
+    path.write_text(re.sub("^    ", "", program, flags=re.MULTILINE).replace("8888", str(port)))
+    return path
+
+
 def test_the_program_of_the_readme(tmp_path, unused_port):
     """The README's program, as a file of its own: two come, one speaks, one leaves, and the other reads it."""
-    (program,) = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / "README.rst").read_text())
-    path = tmp_path / "program.py"
-    path.write_text(re.sub("^    ", "", program, flags=re.MULTILINE).replace("8888", str(unused_port)))
+    path = program_of("README.rst", tmp_path, unused_port)
 
     async def conversation():
         process = await asyncio.create_subprocess_exec(sys.executable, path, stderr=subprocess.PIPE)
@@ -223,6 +256,22 @@ def test_the_program_of_the_readme(tmp_path, unused_port):
         finally:
             process.send_signal(signal.SIGTERM)
             await process.communicate()
+
+    asyncio.run(conversation())
+
+
+@pytest.mark.parametrize("page", ["README.rst", "docs/guides/stopping.rst"])
+def test_programs_end_well(page, tmp_path, unused_port):
+    """A program that a page shows whole ends on a signal: its streams are cut, so that they come back, and its exit code is 0."""
+    path = program_of(page, tmp_path, unused_port)
+
+    async def conversation():
+        process = await asyncio.create_subprocess_exec(sys.executable, path, stderr=subprocess.PIPE)
+        brian = await first_stream(f"http://127.0.0.1:{unused_port}/events?name=brian")
+        process.send_signal(signal.SIGTERM)
+        _, complaints = await asyncio.wait_for(process.communicate(), 20)
+        assert await brian.ended() is False
+        assert (process.returncode, complaints) == (0, b"")
 
     asyncio.run(conversation())
 
@@ -268,22 +317,29 @@ def test_links_of_the_readme_lead_somewhere():
 SETTING = re.compile(
     r"^\.\. confval:: (?P<name>[\w.<>]+)\n   :type: (?P<type>.+)\n   :default: (?P<default>.+)\n", re.MULTILINE
 )
+
+#: The records of settings, and what it means there to leave a setting without a default out.
 RECORDS = {
-    "store": StoreConfig,
-    "stream": StreamConfig,
-    "limits": LimitsConfig,
-    "presence": PresenceConfig,
-    "presence.grace": GraceConfig,
-    "history": HistoryConfig,
-    "store.categories.<name>": CategoryConfig,
-    "history.categories.<name>": KeepConfig,
+    "store": (StoreConfig, None),
+    "stream": (StreamConfig, "none"),
+    "limits": (LimitsConfig, "no limit"),
+    "presence": (PresenceConfig, None),
+    "presence.grace": (GraceConfig, None),
+    "history": (HistoryConfig, None),
+    "store.categories.<name>": (CategoryConfig, "that of the store"),
+    "history.categories.<name>": (KeepConfig, "that of the history"),
 }
 
 
-def written(kind, value):
+def default_of(part, field):
+    """Return the default of a setting; those of the graces are the room's own."""
+    return getattr(Grace(), field.name) if part == "presence.grace" else field.default
+
+
+def written(kind, value, nothing):
     """Return a default as the page writes it."""
     if value is None:
-        return "none"
+        return nothing
     if isinstance(kind, Names):
         return "``[]``"
     if isinstance(kind, Choices):
@@ -317,8 +373,11 @@ def test_settings_are_all_there_and_true():
     text = (ROOT / "docs/reference/settings.rst").read_text(encoding="utf-8")
     found = {match["name"]: (match["type"], match["default"]) for match in SETTING.finditer(text)}
     expected = {
-        f"{part}.{field.name}": (allowed(field.metadata["value"]), written(field.metadata["value"], field.default))
-        for part, record in RECORDS.items()
+        f"{part}.{field.name}": (
+            allowed(field.metadata["value"]),
+            written(field.metadata["value"], default_of(part, field), nothing),
+        )
+        for part, (record, nothing) in RECORDS.items()
         for field in fields(record)
         if "value" in field.metadata
     }
@@ -349,17 +408,28 @@ def test_every_public_name_is_in_the_api_reference():
     assert set(sfere_tornado.__all__) - documented == {"__version__"}
 
 
-def test_every_documented_module_exists():
-    """The API reference names no module that is gone."""
-    for module in re.findall(r"automodule:: (\S+)", api_pages()):
-        assert import_module(module).__doc__
+def test_every_module_is_in_the_api_reference():
+    """The API reference has every module of the package, once, and none that is gone."""
+    found = re.findall(r"automodule:: (\S+)", api_pages())
+    modules = [info.name for info in pkgutil.walk_packages(sfere_tornado.__path__, "sfere_tornado.")]
+    assert sorted(found) == sorted(name for name in modules if not name.endswith("__main__"))
 
 
 def test_every_effect_is_described():
     """The page of effects has a section for each effect and action of the library."""
     text = (ROOT / "docs/reference/effects.rst").read_text(encoding="utf-8")
-    for entry in sfere_tornado.Hub().dispatcher.describe():
-        assert re.search(rf"^``{entry.name}``\n-+$", text, re.MULTILINE), entry.name
+    hub = sfere_tornado.Hub(sfere_tornado.HubConfig(presence=PresenceConfig()), registries=[sfere_tornado.datastar()])
+    headings = re.findall(r"^((?:``\w+``(?:, )?)+)\n[-~]+$", text, re.MULTILINE)
+    described = re.findall(r"``(\w+)``", "".join(headings))
+    assert sorted(described) == sorted(entry.name for entry in hub.dispatcher.describe())
+
+
+def test_every_error_is_described():
+    """The page of errors says of each exception what to do, but for those that are only there to be caught."""
+    text = (ROOT / "docs/reference/errors.rst").read_text(encoding="utf-8")
+    found = {name for line in re.findall(r"^   \* - (``.+)$", text, re.MULTILINE) for name in re.findall(r"\w+", line)}
+    classes = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+    assert found == classes - {"SfereError", "StoreError"} | {"CommandError"}
 
 
 def test_decisions_are_numbered_without_gaps():
