@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
@@ -59,10 +60,18 @@ def main(arguments: list[str]) -> int:
     _, extra, command = COMMANDS[chosen.command]
     if not set_up(extra):
         return 1
+    if chosen.command not in AFTERWARDS and os.name != "nt":
+        become(command + chosen.arguments)
     code = run(command + chosen.arguments)
     if code == 0 and chosen.command in AFTERWARDS:
         code = run(AFTERWARDS[chosen.command])
     return code
+
+
+def become(command: list[str]) -> NoReturn:
+    """Become Python in the environment with these arguments: whoever stops this process stops the command itself."""
+    os.chdir(HERE)
+    os.execv(PYTHON, [str(PYTHON), *command])
 
 
 def run(command: list[str]) -> int:

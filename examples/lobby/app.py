@@ -118,7 +118,9 @@ app = Application(routes, sfere=hub)
 
 
 async def main(port, address):
-    print(f"The lobby is open: http://{address}:{hub.listen(app, port, address)}/", flush=True)
+    where = f"http://{address}:{hub.listen(app, port, address)}/"
+    # Said in the next turn, when signals are heeded too: whoever starts this may stop it as soon as it reads that.
+    asyncio.get_running_loop().call_soon(lambda: print("The lobby is open:", where, flush=True))
     await hub.run_until_signal(window=0, timeout=5)
 
 

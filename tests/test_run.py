@@ -1,0 +1,43 @@
+"""The script that sets the project up and runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals of this kind")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_stops_the_script_stops_the_demo(number):
+    """A signal to the process that was started ends the demo itself, with exit code 0 and nothing in the log."""
+    demo = subprocess.Popen(
+        [sys.executable, ROOT / "run.py", "demo", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell inherits that interrupts are ignored; the demo must not.
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  # no threads run here that could hold a lock
+    )
+    line = demo.stdout.readline()
+    while line and "The lobby is open" not in line:
+        line = demo.stdout.readline()
+    demo.send_signal(number)
+    _, log = demo.communicate(timeout=10)
+    assert "The lobby is open" in line
+    assert (demo.returncode, "Traceback" in log) == (0, False)
+
+
+def test_a_wrong_command_is_told_with_the_right_ones():
+    """A command that there is not is answered with the list of those that there are."""
+    told = subprocess.run([sys.executable, ROOT / "run.py", "dmeo"], capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "'demo', 'test'" in told.stderr
