@@ -2,10 +2,10 @@
 
 import asyncio
 import signal
-import sys
 import time
 
 import pytest
+from support.server import ServerProcess
 
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import StreamEnded, request_bytes
@@ -68,30 +68,11 @@ asyncio.run(main())
 """
 
 
-class Server:
+class Server(ServerProcess):
     """The server as a process of its own."""
 
     def __init__(self, hook, window, timeout):
-        self.arguments = [hook, str(window), str(timeout)]
-
-    async def __aenter__(self):
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            SERVER,
-            *self.arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        self.url = f"http://127.0.0.1:{int(await self.process.stdout.readline())}"
-        self.log = asyncio.ensure_future(self.process.stderr.read())
-        return self
-
-    async def __aexit__(self, *error):
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self.log
+        super().__init__(SERVER, hook, window, timeout)
 
     async def crowd(self, count):
         clients = []
@@ -100,13 +81,14 @@ class Server:
             clients += await asyncio.gather(*(StreamClient.open(f"{self.url}/events?name={name}") for name in names))
         return clients
 
-    def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
+    def stop(self, number=signal.SIGTERM):
+        """Send a signal; returns when."""
+        self.signal(number)
         return time.monotonic()
 
-    async def ended(self, began):
+    async def ended_since(self, began):
         """Return the exit code, and how long after the signal it came."""
-        code = await asyncio.wait_for(self.process.wait(), 30)
+        code = await self.ended()
         return code, time.monotonic() - began
 
 
@@ -129,10 +111,9 @@ async def test_sigterm_with_two_thousand_streams(io_loop, hook):
     async with Server(hook, window, timeout) as server:
         clients = await server.crowd(STREAMS)
         kept = await StreamClient.connect(server.url)
-        began = server.signal()
+        began = server.stop()
         farewells = await asyncio.gather(*map(farewell_of, clients))
-        code, took = await server.ended(began)
-        log = (await server.log).decode()
+        code, took = await server.ended_since(began)
         kept.close()
 
     assert code == 0
@@ -158,7 +139,7 @@ async def test_sigterm_with_two_thousand_streams(io_loop, hook):
     else:
         # From the blocked hook on nobody is cut one by one: all of them are when the process ends.
         assert timeout <= took
-    assert log == ""
+    assert server.log == ""
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -166,11 +147,11 @@ async def test_a_second_signal_ends_at_once(io_loop):
     """Neither the window nor a hook that waits is waited for any longer; the exit code is 0 all the same."""
     async with Server("dispatch", 60, 60) as server:
         clients = await server.crowd(100)
-        server.signal()
+        server.stop()
         assert [(await client.event()).data for client in clients[-3:]] == ["goodbye"] * 3
-        began = server.signal(signal.SIGINT)
-        code, took = await server.ended(began)
-        assert (code, (await server.log).decode()) == (0, "")
+        began = server.stop(signal.SIGINT)
+        code, took = await server.ended_since(began)
+        assert (code, server.log) == (0, "")
         assert took < 1
 
 
@@ -183,15 +164,15 @@ async def test_a_loop_that_was_blocked_before_the_signal_ends_too(io_loop, signa
         blocker = await StreamClient.connect(server.url)
         await blocker.send(request_bytes(server.url + "/block"))
         await asyncio.sleep(0.3)  # until it is blocked; nothing can tell
-        began = server.signal()
+        began = server.stop()
         if signals == 2:
             await asyncio.sleep(0.1)
-            server.signal()
-        code, took = await server.ended(began)
+            server.stop()
+        code, took = await server.ended_since(began)
         blocker.close()
         assert code == 0
         assert took <= (0.1 + 0.8 if signals == 2 else 2.0)
-        assert (await server.log).decode() == ""
+        assert server.log == ""
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -201,7 +182,7 @@ async def test_newcomers_during_the_drain_are_sent_away(io_loop):
         clients = await server.crowd(50)
         kept = await StreamClient.open(server.url + "/kept")
         assert kept.status == 204
-        began = server.signal()
+        began = server.stop()
         await clients[1].event("farewell")
         with pytest.raises(OSError):  # refused, or reset: as the kernel likes
             await StreamClient.open(server.url + "/events?name=late")
@@ -210,5 +191,5 @@ async def test_newcomers_during_the_drain_are_sent_away(io_loop):
         assert (kept.status, kept.headers["Content-Type"]) == (200, "text/event-stream")
         assert await kept.ended() is False
         assert 2000 <= kept.parser.retry <= 3000
-        code, _ = await server.ended(began)
-        assert (code, (await server.log).decode()) == (0, "")
+        code, _ = await server.ended_since(began)
+        assert (code, server.log) == (0, "")
