@@ -17,7 +17,7 @@ percent-encoded, so a slash or a star in a part is never read as a separator or 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 from urllib.parse import quote, unquote
 
 from .errors import KeyShapeError
@@ -51,11 +51,22 @@ ANY: Final = _Any.ANY
 AnyPart: TypeAlias = Literal[_Any.ANY]
 
 
-class Key(NamedTuple):
-    """The address of connections: ``(scope, (category, id))``, equal to the plain tuple of the same parts."""
-
+class _Parts(NamedTuple):
     scope: Any
     inner: tuple[Any, Any]
+
+
+class Key(_Parts):
+    """The address of connections: ``(scope, (category, id))``, equal to the plain tuple of the same parts.
+
+    It is checked when it is made, see :func:`as_key`; what is a Key already need not be checked again.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, scope: Any, inner: Any) -> Key:  # noqa: PYI034  # no subclass is made
+        """Return the key; see :func:`as_key`."""
+        return as_key((scope, inner))
 
     @property
     def category(self) -> Any:
@@ -71,11 +82,17 @@ class Key(NamedTuple):
         return format_pattern(self)
 
 
-class Pattern(NamedTuple):
-    """A key's shape with :data:`ANY` in any place; always of three parts, ``(ANY, ANY)`` is ``(ANY, (ANY, ANY))``."""
+class Pattern(_Parts):
+    """A key's shape with :data:`ANY` in any place; always of three parts, ``(ANY, ANY)`` is ``(ANY, (ANY, ANY))``.
 
-    scope: Any
-    inner: tuple[Any, Any]
+    It is checked when it is made, see :func:`as_pattern`.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, scope: Any, inner: Any) -> Pattern:  # noqa: PYI034  # no subclass is made
+        """Return the pattern; see :func:`as_pattern`."""
+        return as_pattern((scope, inner))
 
     @property
     def category(self) -> Any:
@@ -100,11 +117,13 @@ def as_key(value: object) -> Key:
     Raises:
         KeyShapeError: for any other shape, and for parts that are not allowed in a key.
     """
+    if type(value) is Key:
+        return value
     scope, category, item_id = _parts(value, "a key")
     for name, part in (("scope", scope), ("category", category), ("id", item_id)):
         if part is ANY:
             raise KeyShapeError(f"the {name} of a key must be one value; ANY belongs in patterns", value)
-    return Key(scope, (category, item_id))
+    return tuple.__new__(Key, (scope, (category, item_id)))
 
 
 def as_pattern(value: object) -> Pattern:
@@ -116,10 +135,14 @@ def as_pattern(value: object) -> Pattern:
     Raises:
         KeyShapeError: for any other shape.
     """
+    if type(value) is Pattern:
+        return value
+    if type(value) is Key:
+        return tuple.__new__(Pattern, value)
     if isinstance(value, (tuple, list)) and len(value) == 2 and value[1] is ANY:
         value = (value[0], (ANY, ANY))
     scope, category, item_id = _parts(value, "a pattern")
-    return Pattern(scope, (category, item_id))
+    return tuple.__new__(Pattern, (scope, (category, item_id)))
 
 
 def matches(pattern: object, key: object) -> bool:
@@ -171,7 +194,7 @@ def parse_pattern(text: str) -> Pattern:
         scope, category, item_id = (ANY if part == "*" else unquote(part, errors="surrogatepass") for part in parts)
     except UnicodeDecodeError:
         raise KeyShapeError("the percent-encoded bytes of a pattern in text form must be UTF-8", text) from None
-    return Pattern(scope, (category, item_id))
+    return as_pattern((scope, (category, item_id)))
 
 
 def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
@@ -179,11 +202,22 @@ def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
     if not isinstance(inner, (tuple, list)) or len(inner) != 2:
         raise KeyShapeError(f"{what} has the shape (scope, (category, id))", value)
     scope, category, item_id = value[0], inner[0], inner[1]  # type: ignore[index]  # a pair, as seen above
-    for name, part in (("scope", scope), ("category", category), ("id", item_id)):
+    if scope is None or category is None or item_id is None:
+        _refuse(value, what, scope, category, item_id)
+    try:
+        hash((scope, category, item_id))
+    except TypeError:
+        _refuse(value, what, scope, category, item_id)
+    return scope, category, item_id
+
+
+def _refuse(value: object, what: str, *parts: object) -> NoReturn:
+    """Raise the error that names the part at fault."""
+    for name, part in zip(("scope", "category", "id"), parts, strict=True):
         if part is None:
             raise KeyShapeError(f"the {name} of {what} must not be None: whoever lacks it would share it", value)
         try:
             hash(part)
         except TypeError:
-            raise KeyShapeError(f"the {name} of {what} must be hashable, such as str, int or UUID", value) from None
-    return scope, category, item_id
+            break
+    raise KeyShapeError(f"the {name} of {what} must be hashable, such as str, int or UUID", value) from None

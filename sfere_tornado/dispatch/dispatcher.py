@@ -192,8 +192,9 @@ class Dispatcher:
             yield from self._find_state(ctx, self._to_state)
         if chain.before_dispatch:
             yield from run_stages(ctx, "before_dispatch", chain.before_dispatch)
-            # A stage may have put anything there.
-            self._take(ctx, ctx.actions)
+            if type(ctx.actions) is not list:
+                # A stage may have put anything there.
+                self._take(ctx, ctx.actions)
         if not ctx.halted:
             if self._placeholders:
                 ctx.actions = yield from fill_items(ctx, ctx.actions, self._placeholders)

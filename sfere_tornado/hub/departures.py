@@ -64,6 +64,9 @@ class Departures:
         return callback
 
     def _close_removed(self, removal: Removal[Connection]) -> None:
+        if removal.connection.reason is not None:
+            # The usual way: it has left the store because its stream has ended.
+            return
         if self._store.keys_of(removal.connection):
             # It can still be reached.
             if self.on_kept is not None:

@@ -265,6 +265,8 @@ async def _later(told: BroadcastResult, nested: Sequence[Dispatched]) -> Broadca
 
 def _excluded(exclude: Any) -> Pattern | frozenset[Key]:
     """Tell one pattern from several keys: what begins with a tuple is several keys, unless it is a Pattern already."""
+    if exclude == ():
+        return frozenset()
     if isinstance(exclude, Pattern) or (
         isinstance(exclude, tuple) and len(exclude) == 2 and not isinstance(exclude[0], tuple)
     ):

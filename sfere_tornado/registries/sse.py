@@ -53,10 +53,11 @@ def send(
     Raises:
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
     """
+    if event is None and id is None and retry is None and conflate is None:
+        return ("send", data)
     Event("", event, id, retry)
     fields = {"event": event, "id": id, "retry": retry, "conflate": conflate}
-    options = {name: value for name, value in fields.items() if value is not None}
-    return ("send", data, options) if options else ("send", data)
+    return ("send", data, {name: value for name, value in fields.items() if value is not None})
 
 
 def close_sse(*, reconnect: bool = False) -> tuple[Any, ...]:

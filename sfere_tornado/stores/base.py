@@ -44,7 +44,7 @@ __all__ = (
     "one_of",
 )
 
-#: Connections under keys that a store takes by default, 10,000: what one process serves at ease, and about 150 MB of
+#: Connections under keys that a store takes by default, 10,000: what one process serves at ease, and about 180 MB of
 #: streams, so that a flood of clients meets a refusal before the machine runs out of memory or descriptors.
 MAXSIZE: Final = 10_000
 

@@ -17,11 +17,11 @@ from __future__ import annotations
 import time
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
-from math import inf, isfinite
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .base import MAXSIZE, CategoryRules, Cause, Expiry, OnFull, Removal, SameKey, Source, one_of
-from .index import EVERYTHING
+from .index import EVERYTHING, GONE
 from .memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ EXPIRE_SLICE: Final = 250
 
 #: Places of removed entries, beyond one for each that is left, that the heap bears before they are cleared out.
 _DEAD: Final = 64
-
-#: The end of the lease of an entry that has been removed.
-_GONE: Final = -inf
 
 C = TypeVar("C")
 
@@ -95,8 +92,6 @@ class ExpiringStore(MemoryStore[C]):
         }
         self._lease = (self.ttl, self.expiry == "sliding")
         self._heap: list[tuple[float, int, Entry[C]]] = []
-        # Places in the heap whose entry has been removed.
-        self._dead = 0
         # Whether entries past their lease may still be stored, because removing all at once would take too long.
         self._late = False
         # Entries are not compared; of two equal ends, the one pushed first comes first.
@@ -126,10 +121,10 @@ class ExpiringStore(MemoryStore[C]):
         with self._turn:
             if self._turn.behind:
                 return self.timer()
+            self._clear_out()
             heap = self._heap
-            while heap and heap[0][2].ends == _GONE:
+            while heap and heap[0][2].ends == GONE:
                 heappop(heap)
-                self._dead -= 1
             return heap[0][0] if heap else None
 
     def _expire(self, now: float, limit: int) -> list[Removal[C]]:
@@ -143,9 +138,7 @@ class ExpiringStore(MemoryStore[C]):
                 heapreplace(heap, (entry.ends, next(self._pushes), entry))
                 continue
             heappop(heap)
-            # Either a removed one's place, or one that _remove is going to count although it has left the heap.
-            self._dead -= 1
-            if entry.ends != _GONE:
+            if entry.ends != GONE:
                 removed.append(self._remove(entry, "expired", now))
         self._late = bool(heap) and heap[0][0] <= now
         return removed
@@ -181,6 +174,7 @@ class ExpiringStore(MemoryStore[C]):
         entry.ttl = ttl if sliding else None
         entry.ends = now + ttl if sliding or first is None else first.ends
         heappush(self._heap, (entry.ends, next(self._pushes), entry))
+        self._clear_out()
 
     def _restore(self, entry: Entry[C], now: float) -> None:
         super()._restore(entry, now)
@@ -191,17 +185,12 @@ class ExpiringStore(MemoryStore[C]):
         if source in self.renewed_by:
             self._restore(entry, now)
 
-    def _remove(self, entry: Entry[C], cause: Cause, now: float) -> Removal[C]:
-        removal = super()._remove(entry, cause, now)
-        # Its place stays in the heap for a while; the connection must not.
-        entry.ends = _GONE
-        del entry.connection
-        self._dead += 1
-        if self._dead > self._index.size + _DEAD:
-            self._heap[:] = [place for place in self._heap if place[2].ends != _GONE]
+    def _clear_out(self) -> None:
+        """Clear the places of removed entries out of the heap, when they are more than those of the others."""
+        # Not done on removing: ten thousand may leave at once, and what is left of them here is small.
+        if len(self._heap) > 2 * self._index.size + _DEAD:
+            self._heap[:] = [place for place in self._heap if place[2].ends != GONE]
             heapify(self._heap)
-            self._dead = 0
-        return removal
 
     def _read_lease(self, whose: str, rules: CategoryRules) -> None:
         if rules.ttl is not None:

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from ..keys import ANY, Key, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ("EVERYTHING", "Entry", "Group", "Index")
+__all__ = ("EVERYTHING", "GONE", "Entry", "Group", "Index")
 
 #: The pattern that matches every key.
 EVERYTHING: Final = Pattern(ANY, (ANY, ANY))
+
+#: The end of the lease of an entry that has been removed.
+GONE: Final = -inf
 
 #: Deletions, beyond its size, that a group bears before it is copied: a dict keeps the places of deleted items and
 #: walks over them, so the ten that are left of ten thousand would cost ten thousand.
@@ -34,6 +37,18 @@ _SPARSE: Final = 32
 
 #: The number of the mask that binds all parts, that is of whole keys.
 _EXACT: Final = 7
+
+#: The parts that a mask binds, by its number.
+_BOUND: Final[tuple[Callable[[Key | Pattern], Any], ...]] = (
+    lambda key: None,
+    lambda key: key[0],
+    lambda key: key[1][0],
+    lambda key: (key[0], key[1][0]),
+    lambda key: key[1][1],
+    lambda key: (key[0], key[1][1]),
+    lambda key: key[1],
+    lambda key: key,
+)
 
 C = TypeVar("C")
 
@@ -109,9 +124,8 @@ class Index(Generic[C]):
         first = self.first_at(key)
         entry = Entry(key, connection, next(self._numbers) if first is None else first.order)
         ident = entry.ident
-        parts = _bound_parts(key)
         for mask in self._masks:
-            self._put(mask, parts[mask], connection)
+            self._put(mask, _BOUND[mask](key), connection)
         held = self._held.get(ident)
         if held is None:
             self._held[ident] = entry
@@ -125,10 +139,9 @@ class Index(Generic[C]):
     def remove(self, entry: Entry[C]) -> int:
         """Remove an entry; returns how many connections its key still has."""
         ident = entry.ident
-        parts = _bound_parts(entry.key)
         remaining = 0
         for mask in self._masks:
-            bound = parts[mask]
+            bound = _BOUND[mask](entry.key)
             if self._repeats and self._was_repeat(mask, bound, ident):
                 continue
             groups = self._groups[mask]
@@ -159,7 +172,7 @@ class Index(Generic[C]):
         mask = _mask(pattern)
         if mask not in self._masks:
             self._make(mask)
-        group = self._groups[mask].get(_bound_parts(pattern)[mask])
+        group = self._groups[mask].get(_BOUND[mask](pattern))
         if group is None:
             return {}
         return group if isinstance(group, Group) else {id(group): group}
@@ -167,14 +180,14 @@ class Index(Generic[C]):
     def entries(self, pattern: Key | Pattern) -> Iterator[Entry[C]]:
         """Return the entries that match, in order of their connections."""
         mask = _mask(pattern)
-        bound = _bound_parts(pattern)[mask]
+        bound = _BOUND[mask](pattern)
         for ident in self.members(pattern):
             held = self._held[ident]
             if isinstance(held, Entry):
                 yield held
             else:
                 # A connection with several keys is in the group because of at least one of them.
-                yield from (entry for entry in held.values() if _bound_parts(entry.key)[mask] == bound)
+                yield from (entry for entry in held.values() if _BOUND[mask](entry.key) == bound)
 
     def entry(self, key: Key, connection: object) -> Entry[C] | None:
         """Return the entry of a connection under a key, if there is one."""
@@ -199,7 +212,7 @@ class Index(Generic[C]):
         self._masks.append(mask)
         for held in self._held.values():
             for entry in (held,) if isinstance(held, Entry) else held.values():
-                self._put(mask, _bound_parts(entry.key)[mask], entry.connection)
+                self._put(mask, _BOUND[mask](entry.key), entry.connection)
 
     def _put(self, mask: int, bound: Any, connection: C) -> None:
         groups = self._groups[mask]
@@ -224,10 +237,3 @@ class Index(Generic[C]):
 def _mask(pattern: Key | Pattern) -> int:
     scope, (category, item_id) = pattern
     return (scope is not ANY) + 2 * (category is not ANY) + 4 * (item_id is not ANY)
-
-
-def _bound_parts(key: Key | Pattern) -> tuple[Any, ...]:
-    """Return the parts that each mask binds, in the order of the masks' numbers."""
-    scope, inner = key
-    category, item_id = inner
-    return (None, scope, category, (scope, category), item_id, (scope, item_id), inner, key)

@@ -24,7 +24,7 @@ from .base import (
     Store,
     one_of,
 )
-from .index import EVERYTHING, Index
+from .index import EVERYTHING, GONE, Index
 from .turn import MAX_CALLBACKS_IN_A_ROW, Turn
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ class MemoryStore(Store[C]):
         """Remove a connection from all its keys; see :meth:`.Store.purge_connection`."""
         with self._turn:
             now = self._catch_up()
-            return [self._remove(entry, "explicit", now) for entry in self._index.entries_of(connection)]
+            removed = []
+            for entry in self._index.entries_of(connection):
+                removed.append(self._remove(entry, "explicit", now))  # noqa: PERF401  # each close comes here, and a comprehension is a call
+            return removed
 
     def clear(self) -> list[Removal[C]]:
         """Remove everything, cause ``explicit``."""
@@ -177,6 +180,10 @@ class MemoryStore(Store[C]):
         with self._turn:
             return len(self._members(wanted, self._catch_up()))
 
+    def same_key_of(self, category: object) -> SameKey:
+        """Return what a second connection under a held key of a category does."""
+        return self._same_key.get(category, self.same_key)
+
     def expire(self) -> list[Removal[C]]:
         """Remove nothing: nothing here has a lease."""
         with self._turn:
@@ -197,7 +204,7 @@ class MemoryStore(Store[C]):
             raise StoreError(
                 f"the connection has {MAX_KEYS_PER_CONNECTION} keys already, which is the limit; purge one first", key
             )
-        same_key = self._same_key.get(key.category, self.same_key)
+        same_key = self.same_key_of(key.category)
         first = index.first_at(key)
         if first is not None and same_key == "refuse":
             raise KeyTakenError(key)
@@ -226,6 +233,9 @@ class MemoryStore(Store[C]):
         if self._idle is not None:
             del self._idle[entry]
         removal = Removal(entry.key, entry.connection, cause, remaining)
+        # A lease may keep the entry for a while; the connection must not stay with it.
+        entry.ends = GONE
+        del entry.connection
         if self.on_removal is not None:
             self._turn.call_after(self.on_removal, removal)
         if self.on_evict is not None and (remaining == 0 or cause == "replaced"):
