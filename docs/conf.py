@@ -42,9 +42,9 @@ nitpick_ignore_regex = [
     # Documented elsewhere, and the build needs no network.
     ("py:.*", r"(abc|asyncio|collections|concurrent|enum|http|os|re|ssl|tornado|types|typing)\..*"),
     ("py:.*", "_asyncio.*|Application|HTTPError|IOStream|ThreadFuture|TimerHandle"),
-    ("py:.*", r"Future|HTTPServerRequest|StreamClosedError|logging\.Logger"),
+    ("py:.*", r"Future|Task|Revalidate|HTTPServerRequest|StreamClosedError|logging\.Logger"),
     # Type variables, and aliases of types: what they stand for is said where they are used.
-    ("py:.*", r"(.*\.)?(C|F|R|Self)"),
+    ("py:.*", r"(.*\.)?(C|F|R|Self|_Parts)"),
     (
         "py:class",
         "Callback|Cause|Explanation|Expiry|Mode|Namespace|Preview|Handlers|Interceptor|Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import LimitReachedError
 from .keys import ANY
+from .stores import MemoryStore
 
 if TYPE_CHECKING:
     from .config import LimitsConfig
@@ -60,14 +61,25 @@ class Admission:
             del self._open[remote]
 
     def check_key(self, key: Key) -> None:
-        """Tell whether one more connection may be stored under a key.
+        """Tell whether one more connection may be stored under a key; those whose place it takes are not counted.
 
         Raises:
             LimitReachedError: when its scope, or the key itself, has too many.
         """
+        held = self._store.peek(key)
+        leaving = held if self._replaces(key) else ()
         if self.limits.per_scope is not None:
-            self._check("per_scope", self._store.count((key.scope, ANY)), key.scope)
-        self._check("per_key", self._store.count(key), key)
+            # Who has another key in the scope stays there.
+            gone = sum([one.scope for one in self._store.keys_of(each)].count(key.scope) == 1 for each in leaving)
+            self._check("per_scope", self._store.count((key.scope, ANY)) - gone, key.scope)
+        self._check("per_key", len(held) - len(leaving), key)
+
+    def _replaces(self, key: Key) -> bool:
+        """Tell whether a newcomer takes the place of who holds its key; of a store of another kind it is not known."""
+        store = self._store
+        if not isinstance(store, MemoryStore):
+            return False
+        return store.same_key_of(key.category) == "replace"
 
     def _check(self, name: str, present: int, whose: object) -> None:
         limit = getattr(self.limits, name)

@@ -4,8 +4,8 @@ What is not here: sockets and HTTP (a :class:`~sfere_tornado.transport.Transport
 :class:`~sfere_tornado.writer.Writer`), and who is told of the end (whoever built the connection passes ``on_end``).
 
 How it works. :attr:`Connection.write` is the transport's direct way as long as nothing waits for the client; the writer's
-loop calls it and nothing else. While the connection is opening, or the transport is busy with what it was given, events
-wait in the outbox; they leave joined when the transport calls :meth:`Connection.drained`.
+loop calls it and nothing else. While the connection is opening or held, or the transport is busy with what it was given,
+events wait in the outbox; they leave joined when the transport calls :meth:`Connection.drained`.
 
 Laws:
 
@@ -13,6 +13,7 @@ Laws:
   the first to come decides the reason, ``on_end`` is called once, and later comers change nothing.
 - **The end is known at once**, also while last bytes are still on their way: from then on nothing is accepted.
 - **The outbox is bounded.** A client that does not read is cut, and may come back; it never costs more than ``max_outbox``.
+- **Whose rights have ended gets nothing more**, also of what waits: with reason ``revoked``, and when a held stream ends.
 - **Taking raises nothing and ends nothing** inside a loop over many connections: :meth:`Connection.take` says False, and
   :meth:`Connection.settle` draws the consequence after the loop.
 
@@ -93,8 +94,10 @@ class Connection:
         "data",
         "ends_at",
         "expires_at",
+        "held",
         "idle_ticks",
         "key",
+        "live",
         "max_outbox",
         "outbox",
         "reason",
@@ -138,6 +141,8 @@ class Connection:
         self.expires_at = inf
         #: Asked at each heartbeat interval whether the client may stay; None asks nobody.
         self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
+        #: Whether what comes first, such as a replay, is written; and whether rights are in doubt, so that all else waits.
+        self.live = self.held = False
         self.remote = remote
         self.max_outbox = max_outbox
         self.conflate = conflate
@@ -189,6 +194,18 @@ class Connection:
         if self.reason is None and self._transport is not None and self._transport.ready():
             self.drained()
 
+    def hold(self) -> None:
+        """Let everything wait, as ever within the outbox, until :meth:`release`: nobody knows whether the client may have it."""
+        self.held = True
+        self.write = _not_now
+        self._waiting = self._waiting or {}
+
+    def release(self) -> None:
+        """Let what was held follow, in order; it goes on waiting where it has to for another reason."""
+        self.held = False
+        if self.live and not self._on_way:
+            self.drained()
+
     def send(self, event: Event) -> Delivery:
         """Encode one event and deliver it to this client.
 
@@ -230,17 +247,14 @@ class Connection:
         if self._waiting is not None or transport is None:
             return all(map(self._keep, payloads, names))
         if isinstance(outcome, OSError):
-            if not transport.blocked(outcome):
-                return self._fail("client")
-            return self._hand_over(transport, framed)
+            return self._hand_over(transport, framed) if transport.blocked(outcome) else self._fail("client")
         if outcome == NOT_NOW:
             return self._hand_over(transport, transport.frame(self.alone(b"".join(payloads))))
         return self._hand_over(transport, framed[outcome:])
 
     def settle(self) -> Reason:
         """End the stream after something that was not taken; returns the reason for which it ended."""
-        if self.reason is None:
-            self._close(reconnect=True, reason=self._failure or "error")
+        self.close(reason=self._failure or "error")
         return self.reason or "error"
 
     def drained(self) -> None:
@@ -250,6 +264,9 @@ class Connection:
             return
         self.outbox -= self._on_way
         self._on_way = self.stalled_ticks = 0
+        self.live = True
+        if self.held:
+            return
         while self._waiting:
             if not self._hand_over(transport, transport.frame(self.alone(self._next_joined(self._waiting)))):
                 self.settle()
@@ -259,19 +276,36 @@ class Connection:
         self._waiting = None
         self.write = transport.direct or _not_now
 
-    def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
+    def close(self, *, reconnect: bool = True, reason: Reason = "server", last_words: bytes = b"") -> None:
         """End the stream from this side, after what was delivered before; a second call changes nothing.
 
+        What had to wait is written by a clean end alone, and nothing for a client that is held or revoked; what is not has
+        failed. But who turns out to be gone only when these last words are written counts as reached.
+
         Args:
-            reconnect: True cuts the stream, and every client comes back after its reconnection time. False tells the
-                client to stay away, then ends the response cleanly (WHATWG HTML 9.2.3: a browser returns after any
-                end; only a reconnection time keeps it away).
-            reason: why, for whoever is told of the end.
+            reconnect: True cuts the stream, and every client comes back after its reconnection time. False tells it to stay
+                away, then ends cleanly (WHATWG HTML 9.2.3: after any end a browser returns; that time keeps it away).
+            reason: why, for whoever is told of the end; ``revoked`` says that the client's rights have ended.
+            last_words: events, ready, that overtake what waits for a client that is cut before it is :attr:`live`.
         """
-        if self.reason is None:
-            # Who missed something gets nothing later: it must come back for what it missed.
-            pending = self._writer.hand_out(self) if self._writer.pending and self._failure is None else []
-            self._close(reconnect=reconnect, reason=reason, pending=b"".join(pending))
+        if self.reason is not None:
+            return
+        transport, waiting, words = self._transport, self._waiting, b""
+        if transport is not None and not self.held and reason != "revoked":
+            if not reconnect or waiting is None:
+                # Who missed something gets nothing later: it must come back for what it missed.
+                told = self._writer.pending and self._failure is None and not transport.closed()
+                words = b"".join([*(waiting or {}).values(), *(self._writer.hand_out(self) if told else ())])
+            elif not self.live and transport.ready():
+                words = last_words
+        self.end(reason)
+        if transport is not None and not reconnect:
+            transport.finish(transport.frame(self.alone(words + retry(AWAY))) + transport.last_frame)
+        elif transport is not None:
+            if words:
+                with suppress(ConnectionError):
+                    transport.write(transport.frame(self.alone(words)))
+            transport.abort()
 
     def end(self, reason: Reason) -> bool:
         """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""
@@ -302,20 +336,6 @@ class Connection:
             return False
         self.acknowledged = seen
         return True
-
-    def _close(self, *, reconnect: bool, reason: Reason, pending: bytes = b"") -> None:
-        transport, waiting = self._transport, self._waiting
-        self.end(reason)
-        if transport is None:
-            return
-        if reconnect:
-            if pending and waiting is None:
-                with suppress(ConnectionError):
-                    transport.write(transport.frame(self.alone(pending)))
-            transport.abort()
-        else:
-            last_words = b"".join([*(waiting or {}).values(), pending, retry(AWAY)])
-            transport.finish(transport.frame(self.alone(last_words)) + transport.last_frame)
 
     def _keep(self, payload: bytes, name: Hashable) -> bool:
         """Let an event wait."""

@@ -2,14 +2,15 @@
 
 import pytest
 
-from sfere_tornado import Key, MemoryStore
+from sfere_tornado import ANY, Key, MemoryStore
 from sfere_tornado.admission import Admission
 from sfere_tornado.config import LimitsConfig
-from sfere_tornado.errors import LimitReachedError
+from sfere_tornado.errors import LimitReachedError, StoreFullError
+from sfere_tornado.stores import CategoryRules, Store
 
 
-def admission(**limits):
-    store = MemoryStore()
+def admission(store=None, **limits):
+    store = MemoryStore() if store is None else store
     return Admission(LimitsConfig(**limits), store), store
 
 
@@ -84,3 +85,81 @@ def test_a_key_is_bounded():
         made.check_key(key("ann"))
     assert caught.value.limit == 100
     made.check_key(key("bob"))
+
+
+# -- those who take another's place
+
+
+@pytest.mark.parametrize("limits", [{"per_key": 1}, {"per_scope": 1}])
+def test_who_replaces_another_is_no_one_more(limits):
+    """Where the newest wins, a client that comes back over its own old stream is let in at the limit; others are not."""
+    made, store = admission(MemoryStore(same_key="replace"), **limits)
+    store.put(key("ann"), object())
+    made.check_key(key("ann"))
+    assert [removal.cause for removal in store.put(key("ann"), object())] == ["replaced"]
+    if "per_scope" in limits:
+        with pytest.raises(LimitReachedError, match="per_scope"):
+            made.check_key(key("bob"))
+
+
+def test_the_rule_is_that_of_the_category():
+    """A category that replaces does so in a store that joins, and the other way round."""
+    rules = {"lobby": CategoryRules(same_key="join"), "desk": CategoryRules(same_key="replace")}
+    made, store = admission(MemoryStore(same_key="replace", categories=rules), per_key=1)
+    desk = Key("default", ("desk", "ann"))
+    for one in (key("ann"), desk):
+        store.put(one, object())
+    made.check_key(desk)
+    with pytest.raises(LimitReachedError):
+        made.check_key(key("ann"))
+
+
+def test_who_is_replaced_and_stays_in_the_scope_is_counted():
+    """A replaced connection that has another key of the scope does not leave it, so the newcomer is one more."""
+    made, store = admission(MemoryStore(same_key="replace"), per_scope=1)
+    old = object()
+    for one in (key("ann"), key("ann", "umbrella")):
+        store.put(one, old)
+    made.check_key(key("ann"))
+    store.put(key("other name"), old)
+    with pytest.raises(LimitReachedError, match="per_scope"):
+        made.check_key(key("ann"))
+    assert store.count(("default", ANY)) == 1
+
+
+def test_a_full_store_takes_who_replaces_another():
+    """The newcomer that takes another's place makes the store no larger, so it is not refused; another one is."""
+    _, store = admission(MemoryStore(same_key="replace", maxsize=1))
+    old, new = object(), object()
+    store.put(key("ann"), old)
+    assert [removal.connection for removal in store.put(key("ann"), new)] == [old]
+    with pytest.raises(StoreFullError):
+        store.put(key("bob"), object())
+    assert store.peek(key("ann")) == (new,)
+
+
+def test_of_a_store_of_another_kind_nothing_is_known():
+    """A store that only keeps the protocol has no rule that could be asked for: everybody counts."""
+
+    class Own(Store):
+        on_removal = on_evict = None
+
+        def __init__(self):
+            self.inner = MemoryStore(same_key="replace")
+
+        def peek(self, key):
+            return self.inner.peek(key)
+
+        def put(self, key, connection):
+            return self.inner.put(key, connection)
+
+        def _not_needed(self, *arguments):
+            raise NotImplementedError
+
+        get = renew = purge = purge_connection = clear = keys = keys_of = connections = count = expire = _not_needed
+        next_expiry = __len__ = __contains__ = _not_needed
+
+    made, store = admission(Own(), per_key=1)
+    store.put(key("ann"), object())
+    with pytest.raises(LimitReachedError):
+        made.check_key(key("ann"))

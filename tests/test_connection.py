@@ -551,7 +551,128 @@ def test_a_client_that_loses_an_event_is_behind():
     assert connection.outbox == len(transport.writes[-1]) + len(b"data: e\n\n")
 
 
+# -- rights in doubt
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_is_held_waits_and_follows_joined(direct):
+    """From hold to release nothing is written, what was delivered in the turn before included; then all of it, in order."""
+    turns = []
+    writer = Writer()
+    connection, transport = recording_connection(frame=chunked, direct=direct, writer=writer)
+    connection.deliver(b"a")
+    writer.meet(turns.append)
+    delivery = connection.deliver(b"b")
+    connection.hold()
+    turns.pop()()
+    connection.deliver(b"c")
+    turns.pop()()
+    assert (transport.writes, connection.outbox) == ([chunked(b"a")], 2)
+    assert told(delivery) == (1, 1, [])
+    connection.release()
+    assert (transport.writes, connection.outbox) == ([chunked(b"a"), chunked(b"bc")], 0)
+    connection.deliver(b"d")
+    turns.pop()()
+    assert transport.writes[2:] == [chunked(b"d")]
+
+
+def test_holding_twice_loses_nothing():
+    """Whoever is in doubt already is in doubt; one release is enough, and another one changes nothing."""
+    connection, transport = recording_connection()
+    connection.hold()
+    connection.deliver(b"a")
+    connection.hold()
+    connection.deliver(b"b")
+    connection.release()
+    connection.release()
+    connection.deliver(b"c")
+    assert transport.writes == [b"ab", b"c"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_releasing_does_not_go_live(live):
+    """What has to wait for a replay goes on waiting when the doubt is over, and the other way round."""
+    connection, transport = recording_connection(opened=False)
+    connection.open(transport, live=False)
+    connection.hold()
+    connection.deliver(b"a")
+    for step in (connection.go_live, connection.release) if live else (connection.release, connection.go_live):
+        assert transport.writes == []
+        step()
+    assert transport.writes == [b"a"]
+    assert connection.live
+
+
+def test_holding_and_releasing_what_is_not_open():
+    """A connection without a transport, and one that has ended, are neither opened nor written to."""
+    connection, transport = recording_connection(opened=False)
+    connection.hold()
+    connection.deliver(b"a")
+    connection.release()
+    assert connection.opening
+    connection.open(transport)
+    assert transport.writes == [b"a"]
+    connection.hold()
+    transport.leave()
+    connection.release()
+    assert told(connection.deliver(b"b"))[0] == 0
+
+
+def test_what_is_held_is_conflated():
+    """Of one name only the newest waits for the answer."""
+    connection, transport = recording_connection(conflate=True)
+    connection.hold()
+    for n in range(1000):
+        connection.deliver(b"%d" % n, "state")
+    assert connection.outbox == 3
+    connection.release()
+    assert transport.writes == [b"999"]
+
+
+def test_a_client_that_was_held_reads_its_compressed_stream():
+    """What followed a doubt is compressed for this client alone, and what is shared can be read after it."""
+    writer = Writer(compressor=SharedCompressor())
+    pairs = [recording_connection(opened=False, writer=writer) for _ in range(2)]
+    connections = [connection for connection, _ in pairs]
+    for connection, transport in pairs:
+        transport.write(HEADER)
+        connection.open(transport, compressed=True)
+    for n in range(30):
+        if n % 10 == 3:
+            connections[0].hold()
+        if n % 10 == 7:
+            connections[0].release()
+        writer.deliver(connections, b"event %d of many, much like each other\n" % n)
+    connections[0].release()
+    first, second = (inflated(transport.written) for _, transport in pairs)
+    assert first == second == b"".join(b"event %d of many, much like each other\n" % n for n in range(30))
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+@pytest.mark.parametrize("why", ["held", "revoked"])
+def test_whose_rights_end_gets_nothing_more(why, reconnect):
+    """Neither what waits, nor what was delivered in this turn, which has failed; only to stay away, where that is meant."""
+    turns = []
+    writer = Writer()
+    connection, transport = recording_connection(writer=writer)
+    transport.stalled = why == "revoked"
+    connection.deliver(b"a")
+    if why == "held":
+        connection.hold()
+    connection.deliver(b"waits")
+    writer.meet(turns.append)
+    delivery = connection.deliver(b"of this turn")
+    connection.close(reconnect=reconnect, reason="server" if why == "held" else "revoked")
+    turns.pop()()
+    assert transport.written == b"a" + (b"" if reconnect else FAREWELL)
+    assert told(delivery) == (0, 0, [Failure(None, connection, connection.reason)])
+
+
 # -- the account of the outbox
+
+
+#: Bytes of framing around what is handed over together.
+FRAME = 12
 
 
 @dataclass
@@ -565,6 +686,7 @@ class Account:
     waiting: list = field(default_factory=list)
     on_way: int = 0
     stalled: bool = False
+    held: bool = False
     written: bytes = b""
     slow: bool = False
 
@@ -580,7 +702,7 @@ class Account:
     def deliver(self, payload, name, outcome):
         if self.slow:
             return
-        if not self.on_way and not self.waiting:
+        if not self.on_way and not self.waiting and not self.held:
             framed = self.frame(payload)
             if outcome is None or outcome < len(framed):
                 self.hand_over(framed, outcome or 0)
@@ -594,7 +716,7 @@ class Account:
 
     def drain(self):
         self.on_way = 0
-        while self.waiting and not self.on_way and not self.slow:
+        while self.waiting and not self.on_way and not self.slow and not self.held:
             piece, rest = self.waiting[:1], self.waiting[1:]
             while rest and sum(len(payload) for _, payload in [*piece, rest[0]]) <= self.catch_up:
                 piece.append(rest.pop(0))
@@ -608,6 +730,8 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("stall"), st.booleans()),
     st.tuples(st.just("drain")),
+    st.tuples(st.just("hold")),
+    st.tuples(st.just("release")),
 )
 
 
@@ -619,7 +743,7 @@ STEPS = st.one_of(
     max_outbox=st.integers(8, 40),
 )
 def test_the_account_of_the_outbox_is_exact_at_every_step(steps, direct, conflate, max_outbox):
-    """After whatever deliveries, stalls and drains, the outbox is what waits and what is on its way, to the byte."""
+    """After whatever deliveries, stalls, drains and doubts, the outbox is what waits and what is on its way, to the byte."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection_module, "CATCH_UP", 10)
         frame = chunked if direct else unframed
@@ -636,11 +760,20 @@ def test_the_account_of_the_outbox_is_exact_at_every_step(steps, direct, conflat
                 account.deliver(payload, name, outcome if direct else None)
             elif step == "stall":
                 transport.stalled = account.stalled = arguments[0]
+            elif step == "hold":
+                connection.hold()
+                account.held = True
+            elif step == "release":
+                connection.release()
+                account.held = False
+                if not account.on_way:
+                    account.drain()
             elif account.on_way:
                 transport.drain()
                 account.drain()
             assert connection.outbox == account.outbox
-            assert connection.outbox <= max_outbox or not account.waiting
+            # What was held leaves in a frame, which nobody has counted while it waited.
+            assert connection.outbox <= max_outbox + FRAME or not account.waiting
             assert transport.written == account.written
             assert connection.reason == ("slow" if account.slow else None)
 
@@ -733,10 +866,57 @@ def test_last_words_come_after_what_waits():
         transport.stalled = True
         connection.deliver(b"a")
         connection.deliver(b"b")
-        writer.meet(lambda callback: None)
-        connection.deliver(b"c")
+        turns = []
+        writer.meet(turns.append)
+        delivery = connection.deliver(b"c")
         connection.close(reconnect=reconnect)
         assert transport.written == expected
+        turns.pop()()
+        assert told(delivery)[0] == (0 if reconnect else 1)
+
+
+def test_last_words_for_nobody_have_failed():
+    """A client that is known to be gone, or not opened yet, is not counted as reached by what was delivered in this turn."""
+    for opened in (True, False):
+        turns = []
+        writer = Writer()
+        writer.meet(turns.append)
+        connection, transport = recording_connection(writer=writer, opened=opened)
+        delivery = connection.deliver(b"bye")
+        if opened:
+            transport.break_silently()
+            with pytest.raises(ConnectionResetError):
+                transport.write(b"x")
+        connection.close()
+        turns.pop()()
+        assert told(delivery) == (0, 0, [Failure(None, connection, "server")])
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_last_words_overtake_what_waits_for_a_replay(compressed):
+    """Who is cut before it is live gets them, whole and readable, and nothing of what waits."""
+    writer = Writer(compressor=SharedCompressor())
+    connection, transport = recording_connection(opened=False, frame=chunked, writer=writer)
+    transport.write(HEADER if compressed else b"")
+    connection.open(transport, compressed=compressed, live=False)
+    connection.deliver(b"waits")
+    connection.close(reason="shutdown", last_words=b"retry: 7\n\n")
+    body = transport.writes[-1].split(b"\r\n", 1)[1].removesuffix(b"\r\n")
+    assert (inflated(HEADER + body) if compressed else body) == b"retry: 7\n\n"
+    assert transport.ending == "aborted"
+
+
+def test_only_who_is_not_live_needs_last_words():
+    """A stream that is live has been told, a held one is told nothing, and one that is busy would not get them."""
+    for state in ("live", "held", "busy"):
+        connection, transport = recording_connection(opened=False)
+        transport.stalled = state == "busy"
+        transport.write(b"headers")
+        connection.open(transport, live=state == "live")
+        if state == "held":
+            connection.hold()
+        connection.close(last_words=b"bye")
+        assert (transport.writes, transport.ending) == ([b"headers"], "aborted")
 
 
 def test_a_client_that_missed_something_gets_no_last_words():
@@ -774,8 +954,8 @@ def test_a_close_that_finds_the_client_gone():
     connection, transport = direct_connection(writer=writer, on_end=ended.append)
     transport.break_silently()
     connection.deliver(b"bye")
-    connection.close(reason="revoked")
-    assert (connection.reason, ended, transport.ending) == ("revoked", [connection], "aborted")
+    connection.close(reason="shutdown")
+    assert (connection.reason, ended, transport.ending) == ("shutdown", [connection], "aborted")
 
 
 def test_closing_again_from_the_callback_changes_nothing():

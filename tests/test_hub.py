@@ -9,10 +9,23 @@ from support.logs import raised
 from support.waiting import eventually
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, Key, MemoryStore, Registry, StoreConfig, StreamConfig, broadcast, send
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    Key,
+    MemoryStore,
+    Registry,
+    StoreConfig,
+    StreamConfig,
+    broadcast,
+    send,
+    with_connection,
+)
 from sfere_tornado.config import CategoryConfig
 from sfere_tornado.errors import ConfigError, HubError, RegistryError
 from sfere_tornado.hub import MAX_CHAINS
+from sfere_tornado.hub.threads import dispatch_soon
 from sfere_tornado.stores import CategoryRules, ExpiringStore, from_config
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
@@ -483,6 +496,76 @@ def test_dispatch_threadsafe_hands_over_what_a_dispatch_raises():
         await hub.stop()
 
     asyncio.run(main())
+
+
+def test_dispatch_threadsafe_hands_over_that_a_result_failed_later():
+    """A result that goes on by itself and fails in that is the future's exception: nobody waits for ever."""
+    registry = Registry("mine")
+
+    class Result:
+        async def settled(self):
+            raise ZeroDivisionError
+
+    registry.effect("result")(lambda ctx: Result())
+
+    async def main():
+        hub = Hub(registries=[registry])
+        hub.start()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(asyncio.wrap_future(hub.dispatch_threadsafe(("result",))), 5)
+        await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_dispatch_threadsafe_as_the_loop_closes():
+    """A loop that is closed between the look at it and the call is told in the hub's words."""
+
+    async def main():
+        hub = Hub()
+        hub.start()
+        return hub, asyncio.get_running_loop()
+
+    hub, loop = asyncio.run(main())
+    with pytest.raises(HubError, match="closed meanwhile"):
+        dispatch_soon(hub, loop, send("x"), None, None)
+
+
+# -- rights
+
+
+def test_revoking_writes_what_was_dispatched_before_and_nothing_later():
+    """A word of why arrives; what those who went first set off does not, nor what waits for whoever is slow or in doubt."""
+
+    async def main():
+        hub = Hub()
+        hub.start()
+        hub.on_evict(lambda k, connection, cause: hub.dispatch(broadcast(EVERYBODY, send(f"{k.id} left"))))
+        transports = {}
+        for name in ("quick", "slow", "doubted", "other"):
+            connection, transports[name] = recording_connection(
+                on_end=lambda ended: depart(hub, ended), writer=hub.writer
+            )
+            connection.key = key(name, "kitchen" if name == "other" else "lobby")
+            hub.store.put(connection.key, connection)
+            hub.opened(connection)
+            if name == "slow":
+                transports[name].stalled = True
+                await hub.dispatch(with_connection(connection.key, send("on its way")))
+            if name == "doubted":
+                connection.hold()
+        hub.dispatch(broadcast((ANY, ("lobby", ANY)), send("banned")))
+        assert hub.revoke((ANY, ("lobby", ANY))) == 3
+        await asyncio.sleep(0)
+        await hub.stop()
+        return {name: [event.data for event in transport.events()] for name, transport in transports.items()}
+
+    assert asyncio.run(main()) == {
+        "quick": ["banned"],
+        "slow": ["on its way"],
+        "doubted": [],
+        "other": ["quick left", "slow left", "doubted left"],
+    }
 
 
 # -- stopping

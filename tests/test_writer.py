@@ -658,11 +658,11 @@ def test_what_is_delivered_after_a_close_has_failed():
     writer, turns = turning()
     connections, transports = some(2, writer)
     writer.deliver(connections, b"a")
-    connections[1].close(reason="revoked")
+    connections[1].close(reason="shutdown")
     late = writer.deliver([connections[1]], b"late")
     turns.finish()
     assert written(transports) == [chunked(b"a"), chunked(b"a")]
-    assert (late.done, late.failures) == (True, [Failure(None, connections[1], "revoked")])
+    assert (late.done, late.failures) == (True, [Failure(None, connections[1], "shutdown")])
 
 
 def test_what_interrupts_the_process_leaves_a_writer_that_writes():

@@ -52,6 +52,9 @@ UNREAD: Final = Size(64, 16 * MIB)
 #: Bytes that the kernel holds unsent: below, it sends in crumbs; above, it hoards.
 UNSENT: Final = Size(KIB, 16 * MIB)
 
+#: Waiting for an answer about a client's rights: below, a database hardly answers; above, proxies cut the held stream.
+ANSWER_TIME: Final = Duration(0.1, 60.0)
+
 #: Waiting for a client to read on: below, a train's tunnel cuts it; above, it may as well be gone.
 STALL: Final = Duration(1.0, HOUR)
 
@@ -160,6 +163,9 @@ class StreamConfig:
     #: Seconds of silence after which a comment is sent, 15: proxies commonly cut after 60, and a vanished client is
     #: found only by something that it fails to acknowledge.
     heartbeat: float = setting(15.0, HEARTBEAT)
+    #: Seconds that ``revalidate`` may take, 5: what is sent meanwhile waits, and must not wait for a database that hangs. It
+    #: is looked at on each tick, a third of the heartbeat.
+    revalidate_timeout: float = setting(5.0, ANSWER_TIME)
     #: Seconds that clients shall wait before they come back, told to them when a stream opens; 2 spares a server that
     #: restarts, and a person hardly notices.
     retry: float = setting(2.0, RETRY)
@@ -201,7 +207,7 @@ class LimitsConfig:
         ConfigError: when a value is not allowed.
     """
 
-    #: Streams open in this process, stored or not, 20,000: about 300 MB.
+    #: Streams open in this process, stored or not, 20,000: about 370 MB.
     total: int = setting(20_000, STREAMS)
     #: Streams stored in one scope; no limit by default.
     per_scope: int | None = setting(None, STREAMS)

@@ -40,11 +40,11 @@ class GraceConfig:
     slow: float | None = setting(None, GRACE)
     #: Seconds after an error on this side.
     error: float | None = setting(None, GRACE)
-    #: Seconds after the application closed it.
+    #: Seconds after the application closed it, or its lifetime ended.
     server: float | None = setting(None, GRACE)
     #: Seconds after the kernel gave up on it.
     timeout: float | None = setting(None, GRACE)
-    #: Seconds after its lease, or its lifetime, ended.
+    #: Seconds after its lease ended.
     expired: float | None = setting(None, GRACE)
     #: Seconds after another connection took its place.
     replaced: float | None = setting(None, GRACE)

@@ -37,18 +37,17 @@ class Alarm:
         self._due_in = due_in
         self._do_ring = ring
         self._handle: asyncio.TimerHandle | None = None
+        # After a failure: whoever sets it then must not make it ring at once.
+        self._not_before = 0.0
         self._stopped = False
 
     def __repr__(self) -> str:
         return f"<Alarm {'stopped' if self._stopped else 'set' if self._handle else 'not set'}>"
 
-    def set(self, *, at_least: float = 0.0) -> None:
-        """Set it for what is due next; called again whenever that may have come nearer.
-
-        Args:
-            at_least: seconds from now, before which it does not ring.
-        """
-        when = self._loop.time() + max(at_least, self._due_in())
+    def set(self) -> None:
+        """Set it for what is due next; called again whenever that may have come nearer."""
+        now = self._loop.time()
+        when = max(self._not_before, now + max(0.0, self._due_in()))
         if self._handle is not None:
             if self._handle.when() <= when:
                 return
@@ -63,11 +62,10 @@ class Alarm:
 
     def _ring(self) -> None:
         self._handle = None
-        wait = 0.0
         try:
             self._do_ring()
         except Exception:
             log.exception("the hub's tick failed; the next one comes all the same")
-            wait = AFTER_FAILURE
+            self._not_before = self._loop.time() + AFTER_FAILURE
         if not self._stopped:
-            self.set(at_least=wait)
+            self.set()

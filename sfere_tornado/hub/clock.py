@@ -28,7 +28,7 @@ class LeaseClock:
         self._timer = timer
         self._loop_time: Callable[[], float] | None = None
         self._tick = 0.0
-        self._last_read = 0.0
+        self._last_read = self._last_time = 0.0
         #: Seconds so far that were not counted.
         self.stood_still = 0.0
 
@@ -37,14 +37,16 @@ class LeaseClock:
 
     def __call__(self) -> float:
         """Return the present time."""
+        time = self._timer()
         if self._loop_time is not None:
             now = self._loop_time()
-            gap = now - self._last_read
-            self._last_read = now
+            # A timer of its own, such as a test's, may have stood still with the process, and needs no mending then.
+            gap = min(now - self._last_read, time - self._last_time)
+            self._last_read, self._last_time = now, time
             # Twice: a tick that is merely late is nothing. What cannot have been awake without a reading is left out.
             if gap > 2 * self._tick:
                 self.stood_still += gap - self._tick
-        return self._timer() - self.stood_still
+        return time - self.stood_still
 
     def watch(self, loop_time: Callable[[], float], tick: float) -> None:
         """Take note of standing still from now on.
@@ -54,7 +56,7 @@ class LeaseClock:
             tick: seconds after which the clock is read at the latest.
         """
         self._loop_time, self._tick = loop_time, tick
-        self._last_read = loop_time()
+        self._last_read, self._last_time = loop_time(), self._timer()
 
     def rest(self) -> None:
         """Take note of nothing any more: nobody promises to read the clock."""

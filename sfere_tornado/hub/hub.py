@@ -2,7 +2,7 @@
 
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
-looks after open streams, :mod:`.alarm` is the timer, ``clock`` the clock of leases, :mod:`.life` and :mod:`.stopping` are
+looks after open streams, :mod:`.questions` asks about their clients' rights, :mod:`.alarm` is the timer, ``clock`` the clock of leases, :mod:`.life` and :mod:`.stopping` are
 beginning and end.
 
 Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
@@ -84,7 +84,7 @@ class Hub(Life):
         self.watch = Watch(self.config.stream, self.store, self.writer, timer, self.spawn)
         #: Past events, when the configuration keeps any; who is here, when it has presence.
         self.history = make_history(self.config, timer)
-        self.presence = make_presence(self.config, timer)
+        self.presence = make_presence(self.config, self.leases)
         self.on_change: list[Callable[[Change], Any]] = []
         self.dispatcher = Dispatcher(
             [*make_registries(self, id_fn), *registries], interceptors=interceptors, spawn=self.spawn
@@ -217,10 +217,14 @@ class Hub(Life):
             dispatch_data=dispatch_data,
             chain=chain,
             max_event_size=self.config.stream.max_event_size,
+            history=self.history,
         )
 
     def revoke(self, pattern: Any) -> int:
         """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
+
+        What was dispatched before, such as a word of why, is written, as far as their sockets take it at once. What waits,
+        because a client is slow or :meth:`.SSEMixin.revalidate` has not answered yet, never is: nothing is written any more.
 
         Returns:
             How many there were.
@@ -228,6 +232,7 @@ class Hub(Life):
         Raises:
             KeyShapeError: when it is no pattern.
         """
+        self.writer.flush()
         found = self.store.connections(pattern)
         for connection in found:
             connection.close(reconnect=False, reason="revoked")

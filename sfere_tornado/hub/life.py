@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import HubError
 from ..registries.presence import announce
 from .alarm import Alarm
 from .clock import LeaseClock
-from .stopping import TIMEOUT, WINDOW, drain, run_until_signal
+from .stopping import TIMEOUT, WINDOW, drain, run_until_signal, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from .departures import Departures
     from .watch import Watch
 
-__all__ = ("Life",)
+__all__ = ("GRACE_TICK", "Life")
+
+#: Seconds between two readings of the clock of leases, at most, while presence waits for somebody, 1: of the time in which
+#: the process stood still no more than this counts, and most graces are only a few times as long.
+GRACE_TICK: Final = 1.0
 
 
 class Life:
@@ -60,6 +64,8 @@ class Life:
         self.servers: list[Any] = []
         #: Whether the hub is being drained: newcomers are sent away for a while.
         self.draining = False
+        #: Whether it will be drained in a moment: it serves as ever, and is not ready.
+        self.lame_duck = False
         self._next_look = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         # The last loop it ran in: there it stays stopped, for a late request must not start it again.
@@ -68,14 +74,14 @@ class Life:
         self._alarm: Alarm | None = None
 
     @property
-    def streams(self) -> dict[Connection, None]:
-        """Every open stream, stored or not, in the order of opening."""
+    def streams(self) -> dict[Connection, asyncio.Task[Any] | None]:
+        """Every open stream, stored or not, in the order of opening, with the task that opens it, where there is one."""
         return self.watch.streams
 
     @property
     def ready(self) -> bool:
-        """Whether new streams are welcome, for the readiness probe of a load balancer."""
-        return not self.draining
+        """Whether new streams shall be sent here, for the readiness probe of a load balancer."""
+        return not (self.draining or self.lame_duck)
 
     def start(self) -> None:
         """Meet the running event loop: from now on heartbeats are sent and leases end; a second call changes nothing.
@@ -96,7 +102,7 @@ class Life:
             raise HubError("the hub is running in another event loop; one process and one loop have one hub")
         self._loop = self._last_loop = loop
         self._thread = threading.get_ident()
-        self.draining = False
+        self.draining = self.lame_duck = False
         self.writer.meet(loop.call_soon)
         self.departures.close = self.config.store.close_on_evict
         self._next_look = self.time() + self.watch.tick_seconds
@@ -112,13 +118,11 @@ class Life:
         return True
 
     async def stop(self) -> None:
-        """Cut every stream at once, with reason ``shutdown``, and wait for dispatches that are under way."""
-        self.begin_draining()
-        for connection in list(self.streams):
-            connection.close(reason="shutdown")
-        while self.tasks:
-            await asyncio.wait(set(self.tasks))
-        self.leave_loop()
+        """Cut every stream at once, with reason ``shutdown``, and wait for dispatches that are under way.
+
+        A dispatch that awaits it is not waited for: it would wait for itself.
+        """
+        await stop(self)
 
     def leave_loop(self) -> None:
         """Be as before :meth:`start`: nothing is bound to an event loop any more."""
@@ -130,15 +134,26 @@ class Life:
         self._loop = None
         self._thread = 0
 
-    async def drain(self, *, window: float = WINDOW, timeout: float = TIMEOUT, farewell: Any = None) -> None:  # noqa: ASYNC109  # bounds several waits
+    async def drain(
+        self,
+        *,
+        window: float = WINDOW,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
+        farewell: Any = None,
+        lame_duck: float = 0.0,
+    ) -> None:
         """Stop gracefully: newcomers are sent away, streams told farewell and cut over a window, then everything ends.
+
+        A dispatch that awaits it is not waited for: it would wait for itself.
 
         Args:
             window: seconds over which streams are cut, and over which their clients are told to come back; 0 is at once.
-            timeout: seconds after which the drain is over, whatever hooks and dispatches do.
+            timeout: seconds after which the drain is over, whatever hooks and dispatches do; it bounds all the others.
             farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
+            lame_duck: seconds before all that in which :attr:`ready` is False, and newcomers are served all the same: so
+                long a load balancer goes on sending them until it has asked.
         """
-        await drain(self, window=window, timeout=timeout, farewell=farewell)
+        await drain(self, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
 
     async def run_until_signal(
         self,
@@ -146,14 +161,16 @@ class Life:
         window: float = WINDOW,
         timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
         farewell: Any = None,
+        lame_duck: float = 0.0,
     ) -> None:
         """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process at once, with exit code 0.
 
-        Half a second after the time-out the process is ended in any case, also when a hook never gives the event loop back.
+        Half a second after the time-out the process is ended in any case, also when a hook never gives the event loop back;
+        unless the drain has ended by then and left nothing behind: what the application does afterwards has its own time.
         For the main thread.
         """
         self.start()
-        await run_until_signal(self, window=window, timeout=timeout, farewell=farewell)
+        await run_until_signal(self, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
 
     def begin_draining(self) -> None:
         """Stop accepting, and let go of every stored connection; the streams stay open until they are cut.
@@ -162,6 +179,8 @@ class Life:
         going to everybody who is about to be cut too.
         """
         self.draining = True
+        # Also of a hub that was never started: a request that comes now must not start it.
+        self._last_loop = self._loop or asyncio.get_running_loop()
         self.departures.close = False
         for server in self.servers:
             server.stop()
@@ -182,8 +201,8 @@ class Life:
     # -- for the web room
 
     def opened(self, connection: Connection) -> None:
-        """Take note of a stream that has been opened."""
-        self.watch.add(connection)
+        """Take note of a stream that has been opened, by the present task."""
+        self.watch.add(connection, None if self._loop is None else asyncio.current_task(self._loop))
         self.set_alarm()
 
     def ended(self, connection: Connection) -> None:
@@ -195,19 +214,19 @@ class Life:
         if self._alarm is not None:
             self._alarm.set()
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
-        """Call back after some seconds; returns the handle that cancels it."""
-        return asyncio.get_running_loop().call_later(seconds, callback)
-
     def _due_in(self) -> float:
-        now = self.time()
-        due = [self._next_look - now]
+        leases = self.leases()
+        due = [self._next_look - self.time()]
         lease = self.store.next_expiry()
         if lease is not None:
-            due.append(lease - self.leases())
+            due.append(lease - leases)
         wait = None if self.presence is None else self.presence.next_expiry()
         if wait is not None:
-            due.append(wait - now)
+            due.append(min(wait - leases, GRACE_TICK))
+        if self._loop is not None:
+            # The alarm is set for this: so often the clock will be read.
+            tick = self.watch.tick_seconds
+            self.leases.watch(self._loop.time, tick if wait is None else min(tick, GRACE_TICK))
         return min(due)
 
     def _go_on_watching(self) -> None:

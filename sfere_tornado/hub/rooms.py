@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..history import History, Keep
-from ..presence import Grace, Presence
+from ..presence import MAX_MEMBERS, Grace, Presence
 from ..registries.connections import connections
 from ..registries.presence import announce, presence
 from ..registries.sse import sse
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import GraceConfig, HubConfig
+    from ..connection import Connection
     from ..dispatch import Context, Registry
+    from ..stores import Removal
     from .hub import Hub
 
-__all__ = ("make_history", "make_presence", "make_registries")
+__all__ = ("MEMBERS_PER_CONNECTION", "make_history", "make_presence", "make_registries")
+
+#: Members of the presence room for each connection that the store takes, 5: a grace of minutes after everybody has left
+#: once.
+MEMBERS_PER_CONNECTION: Final = 5
 
 
 def make_registries(hub: Hub, id_fn: Callable[[Context], Any] | None) -> list[Registry]:
@@ -31,10 +37,23 @@ def make_registries(hub: Hub, id_fn: Callable[[Context], Any] | None) -> list[Re
     if hub.presence is not None and settings.presence is not None:
         announced = None if settings.presence.announce else ()
         room = hub.presence
-        made.append(presence(room, hub.store, announced=announced, on_change=hub.on_change, writer=hub.writer))
-        hub.departures.on_kept = lambda left: hub.dispatch(
-            announce(room.depart(left.connection, "revoked", key=left.key))
+        made.append(
+            presence(
+                room,
+                hub.store,
+                announced=announced,
+                on_change=hub.on_change,
+                on_wait=hub.set_alarm,
+                writer=hub.writer,
+            )
         )
+
+        def leave_one_place(left: Removal[Connection]) -> None:
+            changes = room.depart(left.connection, "revoked", key=left.key)
+            hub.set_alarm()
+            hub.dispatch(announce(changes))
+
+        hub.departures.on_kept = leave_one_place
     return made
 
 
@@ -49,13 +68,20 @@ def make_history(config: HubConfig, timer: Callable[[], float]) -> History | Non
 
 
 def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | None:
-    """Return the presence room that a configuration describes, or None when it has none."""
+    """Return the presence room that a configuration describes, or None when it has none.
+
+    Args:
+        config: the hub's.
+        timer: the clock of leases: while the process stands still nobody can come back, so no grace ends.
+    """
     settings = config.presence
     if settings is None:
         return None
     grace = _grace(Grace(), settings.grace)
     categories = {name: _grace(grace, rules) for name, rules in settings.categories.items()}
-    return Presence(grace, categories=categories, timer=timer)
+    # Those who are waited for are members too; and a store that was made larger must not be too large for presence.
+    max_members = max(MAX_MEMBERS, MEMBERS_PER_CONNECTION * config.store.maxsize)
+    return Presence(grace, categories=categories, timer=timer, max_members=max_members)
 
 
 def _grace(grace: Grace, rules: GraceConfig) -> Grace:

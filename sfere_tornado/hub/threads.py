@@ -37,7 +37,11 @@ def dispatch_soon(
         else:
             hub.spawn(_tell_later(dispatched, told))
 
-    loop.call_soon_threadsafe(dispatch)
+    try:
+        loop.call_soon_threadsafe(dispatch)
+    except RuntimeError as error:
+        # Nobody holds the loop while another thread looks at it.
+        raise HubError("the hub's event loop was closed meanwhile, so that there is nowhere to dispatch") from error
     return told
 
 
@@ -49,4 +53,8 @@ async def _tell_later(dispatched: Dispatched, told: Future[Dispatched]) -> None:
         # Somebody in another thread may be waiting for it, and would wait for ever.
         told.set_exception(HubError("the hub was stopped before the dispatch had come to its end"))
         raise
-    told.set_result(dispatched)
+    except Exception as error:
+        # A result that goes on by itself, and fails in that.
+        told.set_exception(error)
+    else:
+        told.set_result(dispatched)

@@ -1,32 +1,30 @@
 """Looking after open streams, on every tick of the hub: signs of life, heartbeats, stalls, lifetimes, rights.
 
 How it works. Every stream is looked at once in a tick, a third of the heartbeat interval; the looking goes in slices,
-between which the event loop turns. What ends is ended before anything more is written to it.
+between which the event loop turns. What ends is ended, and what is in doubt is held, before anything more is written to it.
 
 Law: **heartbeats renew nothing.** A lease is renewed by what the client's kernel acknowledges, a heartbeat or not.
 """
 
 from __future__ import annotations
 
-import logging
 import random
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from ..event_stream import comment
+from .questions import Questions
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Callable, Coroutine
 
     from ..config import StreamConfig
     from ..connection import Connection
     from ..stores import Store
     from ..writer import Writer
-
-    Revalidate: TypeAlias = Callable[[Connection], Coroutine[Any, Any, bool]]  # tells whether the client may stay
+    from .questions import Revalidate
 
 __all__ = ("TICKS_PER_HEARTBEAT", "Watch")
-
-log = logging.getLogger("sfere_tornado.hub")
 
 #: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between two thirds of an interval
 #: and a whole one after its last event: exact enough for proxies, and one timer serves all streams.
@@ -41,7 +39,7 @@ class Watch:
     """Every open stream, stored or not, and what is due for it.
 
     Args:
-        settings: heartbeat, stall, ``max_age``, and how many are looked at in one go.
+        settings: heartbeat, stall, ``max_age``, ``revalidate_timeout``, and how many are looked at in one go.
         store: whose leases are renewed.
         writer: writes the heartbeats.
         timer: the hub's clock.
@@ -54,10 +52,12 @@ class Watch:
         store: Store[Connection],
         writer: Writer,
         timer: Callable[[], float],
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        spawn: Callable[[Coroutine[Any, Any, None]], Task[None]],
     ) -> None:
-        #: In the order of opening.
-        self.streams: dict[Connection, None] = {}
+        #: In the order of opening, with the task that opens each, where there is one.
+        self.streams: dict[Connection, Task[Any] | None] = {}
+        #: Those about the rights of clients.
+        self.questions = Questions(settings.revalidate_timeout, timer, spawn)
         self.tick_seconds = settings.heartbeat / TICKS_PER_HEARTBEAT
         self._stalled_ticks = settings.stall / self.tick_seconds
         self._max_age = settings.max_age
@@ -65,7 +65,6 @@ class Watch:
         self._store = store
         self._writer = writer
         self._timer = timer
-        self._spawn = spawn
         self._heartbeat = comment()
         self._left_to_see: list[Connection] = []
         # Looks since the application was last asked about a client; only for streams whose clients are asked about.
@@ -74,14 +73,14 @@ class Watch:
     def __repr__(self) -> str:
         return f"<Watch: {len(self.streams)} streams, {len(self._left_to_see)} to be looked at>"
 
-    def add(self, connection: Connection) -> None:
-        """Look after a stream that has been opened."""
+    def add(self, connection: Connection, opener: Task[Any] | None = None) -> None:
+        """Look after a stream that has been opened, by a task that may still be greeting its client."""
         # The first heartbeat comes earlier, at random: streams opened together do not beat together for ever.
         connection.idle_ticks = random.randrange(TICKS_PER_HEARTBEAT)  # noqa: S311  # no secret
         if self._max_age is not None:
             age = self._max_age * random.uniform(1 - AGE_JITTER, 1)  # noqa: S311  # no secret
             connection.ends_at = self._timer() + age
-        self.streams[connection] = None
+        self.streams[connection] = opener
 
     def remove(self, connection: Connection) -> None:
         """Forget a stream that has ended."""
@@ -90,6 +89,7 @@ class Watch:
 
     def begin(self) -> None:
         """Begin a look at every stream; what is left of the last one is done with it."""
+        self.questions.give_up()
         self._left_to_see = list(self.streams)
         self._left_to_see.reverse()
 
@@ -101,7 +101,8 @@ class Watch:
         now = self._timer()
         alive = [one for one in part if one.reason is None and not self._end_if_due(one, now)]
         for one in alive:
-            if one.revalidate is not None:
+            # Somebody may have ended it when told of another's end.
+            if one.revalidate is not None and one.reason is None:
                 self._ask_if_due(one, one.revalidate)
         idle = [one for one in alive if one.idle_ticks >= TICKS_PER_HEARTBEAT and not one.outbox]
         if idle:
@@ -112,7 +113,7 @@ class Watch:
         if connection.read_acknowledged():
             self._store.renew(connection)
             connection.stalled_ticks = 0
-        elif connection.outbox:
+        elif connection.outbox and not connection.held:
             connection.stalled_ticks += 1
         connection.idle_ticks += 1
 
@@ -128,21 +129,10 @@ class Watch:
         return True
 
     def _ask_if_due(self, connection: Connection, revalidate: Revalidate) -> None:
+        if connection in self.questions:
+            return
         # Counted apart from silence: a busy stream is never idle, and its client's rights may end all the same.
         looks = self._looks.get(connection, random.randrange(TICKS_PER_HEARTBEAT)) + 1  # noqa: S311  # no secret
         self._looks[connection] = looks % TICKS_PER_HEARTBEAT
         if looks == TICKS_PER_HEARTBEAT:
-            # Nobody is asked twice at once; the answer puts it back.
-            connection.revalidate = None
-            self._spawn(self._revalidate(connection, revalidate))
-
-    async def _revalidate(self, connection: Connection, revalidate: Revalidate) -> None:
-        """Ask the application whether the client may stay; an answer that fails to come is no answer."""
-        try:
-            if not await revalidate(connection):
-                connection.close(reconnect=False, reason="revoked")
-        except Exception:
-            log.exception(
-                "revalidate failed for %r, which stays open; it is asked again at the next heartbeat", connection
-            )
-        connection.revalidate = revalidate
+            self.questions.ask(connection, revalidate)

@@ -23,7 +23,6 @@ import inspect
 import logging
 import random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
@@ -35,6 +34,7 @@ from ..event_stream import retry
 from ..presence import MAX_LABEL
 from .interceptors import InterceptorMixin
 from .opening import Greeting, cursor_block, last_event_id, maybe_await, replay
+from .origin import is_own_host, refuse_foreign_page
 from .transport import StreamTransport, has_left, has_vanished, tune
 
 if TYPE_CHECKING:
@@ -117,14 +117,17 @@ class SSEMixin(InterceptorMixin):
     async def revalidate(self, connection: Connection) -> bool:
         """Tell whether the client may stay; asked at each heartbeat interval where a subclass overrides it.
 
-        False ends the stream with reason ``revoked``, and the client is told to stay away. An exception is logged, and the
-        stream stays open: a database that is down must not throw everybody out.
+        Until it has answered nothing is written to the client; what is sent waits, within ``max_outbox``. True lets that
+        follow. False ends the stream with reason ``revoked``, none of it is ever written, and the client is told to stay away.
+        An exception is logged, as is no answer within ``stream.revalidate_timeout``, when the hook is cancelled; the stream
+        stays open then, and what waited follows: a database that is down must not throw everybody out.
         """
         return True
 
-    async def get(self, *args: str, **kwargs: str) -> None:
+    def get(self, *args: str, **kwargs: str) -> Awaitable[None]:
         """Open the event stream and keep it open."""
-        await self.open_stream()
+        # Not a coroutine around the coroutine: it would be there as long as the stream.
+        return self.open_stream()
 
     async def head(self, *args: str, **kwargs: str) -> None:
         """Answer with the headers of the stream alone."""
@@ -165,7 +168,7 @@ class SSEMixin(InterceptorMixin):
         Args:
             origin: as the browser sends it, such as ``https://example.org``.
         """
-        return urlsplit(origin).netloc.lower() == self.request.headers.get("Host", "").lower()
+        return is_own_host(self.request, origin)
 
     async def open_stream(self) -> None:
         """Open the event stream inside the chain, and return when its socket is closed.
@@ -178,7 +181,7 @@ class SSEMixin(InterceptorMixin):
                 ``refuse``; 429 or 503 at a limit, where the settings say so.
             Exception: what a stage raised.
         """
-        self._refuse_foreign_pages()
+        refuse_foreign_page(self.request, self.check_origin)
         if has_left(self._stream):
             return
         hub = self.hub
@@ -239,16 +242,6 @@ class SSEMixin(InterceptorMixin):
         self._start(connection)
         connection.close(reason="server")
 
-    def _refuse_foreign_pages(self) -> None:
-        # A page of anybody's can make a browser open a stream here, with the user's cookies; opening stores, greets and
-        # announces. Browsers say where a request comes from, other clients say nothing (Fetch Metadata, 2.3; RFC 6454, 7).
-        site = self.request.headers.get("Sec-Fetch-Site")
-        origin = self.request.headers.get("Origin")
-        if site in {"same-origin", "none"} or (site is None and origin is None):
-            return
-        if origin is None or not self.check_origin(origin):
-            raise HTTPError(403, reason="Foreign origin")
-
     def _begin(self, ctx: Context) -> Any:
         """Open the stream, as the effect in the middle of the chain; not when a stage refused it or the client has left."""
         connection = self._connection
@@ -257,10 +250,19 @@ class SSEMixin(InterceptorMixin):
         self._context = ctx
         position = ctx.dispatch_data.get("stored_position")
         missed = last_event_id(self.request) if position is not None else None
-        in_parts = missed is not None or asyncio.iscoroutinefunction(self.on_open)
         # A client that was cut between this id and what it has missed would never get that: the replay ends with the id.
-        transport = self._start(connection, position if missed is None else None, live=not in_parts)
-        return self._open_in_parts(ctx, connection, transport, missed) if in_parts else self._greet(ctx, connection)
+        transport = self._start(connection, position if missed is None else None, live=False)
+        greeting = None
+        if missed is None:
+            try:
+                greeting = self.on_open(connection)
+            except Exception:
+                connection.close(reason="error")
+                raise
+            if not inspect.isawaitable(greeting):
+                connection.go_live()
+                return ctx.dispatch(greeting) if greeting is not None else None
+        return self._open_in_parts(ctx, connection, transport, missed, greeting)
 
     def _start(self, connection: Connection, position: int | None = None, *, live: bool = True) -> StreamTransport:
         """Send the headers, and join connection and socket; nothing is awaited here."""
@@ -282,40 +284,26 @@ class SSEMixin(InterceptorMixin):
             settings,
             http_1_1=self.request.version == "HTTP/1.1",
             on_closed=self.on_connection_close,
-            call_later=hub.call_later,
         )
         hub.opened(connection)
         connection.open(self._transport, compressed=compressor is not None, live=live)
         self._transport.start_reading()
         return self._transport
 
-    def _greet(self, ctx: Context, connection: Connection) -> Any:
-        try:
-            effects = self.on_open(connection)
-        except Exception:
-            connection.close(reason="error")
-            raise
-        if inspect.isawaitable(effects):
-            return self._greet_later(ctx, connection, effects)
-        return ctx.dispatch(effects) if effects is not None else None
-
-    async def _greet_later(self, ctx: Context, connection: Connection, waiting: Awaitable[Any]) -> None:
-        """Greet with what a function has promised that does not look like a coroutine function."""
-        try:
-            effects = await waiting
-        except Exception:
-            connection.close(reason="error")
-            raise
-        if effects is not None:
-            await ctx.dispatch(effects)
-
     async def _open_in_parts(
-        self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None
+        self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None, promised: Any
     ) -> None:
-        """Open the stream behind what its client has missed, and behind a greeting that has to be awaited."""
+        """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
+
+        Args:
+            missed: the id that the client came back with; None where :meth:`on_open` has been asked already.
+            promised: what it returned.
+        """
         greeting = Greeting(connection)
 
         async def write(data: bytes) -> None:
+            # Whether the client may have it may just be asked.
+            await self.hub.watch.questions.closed(connection)
             if connection.reason is not None:
                 # Its last words have been said.
                 raise StreamClosedError
@@ -336,7 +324,8 @@ class SSEMixin(InterceptorMixin):
             if missed is not None and hub.history is not None:
                 key, position = ctx.dispatch_data["stored_key"], ctx.dispatch_data["stored_position"]
                 await replay(hub.history, missed, key, position, write, on_gap)
-            await dispatch(await maybe_await(self.on_open(connection)))
+                promised = self.on_open(connection)
+            await dispatch(await maybe_await(promised))
             connection.go_live()
         except StreamClosedError:
             connection.end("client")
@@ -359,8 +348,6 @@ class SSEMixin(InterceptorMixin):
         )
         if not closing.done:
             hub.store.purge_connection(connection)
-        # Presence may wait for somebody now.
-        hub.set_alarm()
         try:
             self.on_close(connection)
         except Exception:

@@ -9,6 +9,7 @@ always pending, and what it brings is thrown away.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from contextlib import suppress
@@ -22,7 +23,6 @@ from ..framing import LAST_CHUNK, chunked, unframed
 from ..transport import KernelView
 
 if TYPE_CHECKING:
-    from asyncio import Future, TimerHandle
     from collections.abc import Callable
 
     from tornado.iostream import IOStream
@@ -57,11 +57,9 @@ class StreamTransport:
             send any), and ``linger``, seconds that a clean end waits for the client to close.
         http_1_1: whether the response is in chunks; an HTTP/1.0 client gets bare bytes, ended by closing.
         on_closed: called once, when the stream is closed by whichever side.
-        call_later: calls back after some seconds; returns a handle that can be cancelled.
     """
 
     __slots__ = (
-        "_call_later",
         "_connection",
         "_lingering",
         "_on_closed",
@@ -81,7 +79,6 @@ class StreamTransport:
         *,
         http_1_1: bool,
         on_closed: Callable[[], object],
-        call_later: Callable[[float, Callable[[], object]], TimerHandle],
     ) -> None:
         # The socket's own send, as long as nothing waits in Tornado's buffer; on a closed socket it raises, it never
         # meets a descriptor that somebody else has got since.
@@ -92,8 +89,7 @@ class StreamTransport:
         self._stream = stream
         self._settings = settings
         self._unread = 0
-        self._call_later = call_later
-        self._lingering: TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._on_closed: Callable[[], object] | None = on_closed
 
     def __repr__(self) -> str:
@@ -138,7 +134,7 @@ class StreamTransport:
         except StreamClosedError:
             return
         future.add_done_callback(self._end_sending)
-        self._lingering = self._call_later(self._settings.linger, self.abort)
+        self._lingering = asyncio.get_running_loop().call_later(self._settings.linger, self.abort)
 
     def abort(self) -> None:
         """Close now. Without a last chunk the response is visibly cut, so every client comes back."""
@@ -182,7 +178,7 @@ class StreamTransport:
             return
         future.add_done_callback(self._read)  # type: ignore[attr-defined]  # declared Awaitable; it is a Future
 
-    def _read(self, future: Future[bytes]) -> None:
+    def _read(self, future: asyncio.Future[bytes]) -> None:
         if future.cancelled() or future.exception() is not None:
             self._tell_closed()
             return
@@ -199,11 +195,11 @@ class StreamTransport:
         if callback is not None:
             callback()
 
-    def _written(self, future: Future[None]) -> None:
+    def _written(self, future: asyncio.Future[None]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._connection.drained()
 
-    def _end_sending(self, future: Future[None]) -> None:
+    def _end_sending(self, future: asyncio.Future[None]) -> None:
         # Closing at once would be wrong: bytes of the client that nobody has read make the kernel send RST, and RST may
         # overtake the last chunk. The client's own FIN, or the hub's bound on lingering, closes.
         if not self._stream.closed():

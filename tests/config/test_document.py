@@ -51,6 +51,7 @@ stream:
   heartbeat: 10s
   retry: 500ms
   max_age: 1h
+  revalidate_timeout: 2s
   linger: 0s
   user_timeout: 30s
   keepalive_idle: 20s
@@ -124,6 +125,7 @@ def test_a_full_document():
             heartbeat=10.0,
             retry=0.5,
             max_age=3600.0,
+            revalidate_timeout=2.0,
             linger=0.0,
             user_timeout=30.0,
             keepalive_idle=20.0,

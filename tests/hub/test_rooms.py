@@ -1,5 +1,8 @@
 """Presence and history in a hub: wired as the configuration says, and following the store."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from sfere_tornado import (
@@ -18,7 +21,7 @@ from sfere_tornado.config import GraceConfig, HistoryConfig, KeepConfig, Presenc
 from sfere_tornado.dispatch import fail_fast
 from sfere_tornado.errors import EventTooLargeError, HubError, RegistryError
 from sfere_tornado.history import Keep
-from sfere_tornado.presence import Grace
+from sfere_tornado.presence import MAX_MEMBERS, Grace
 from sfere_tornado.registries.presence import presence_state
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
@@ -123,10 +126,60 @@ stream:
     assert grace.shutdown is None
 
 
-def test_the_rooms_share_the_hubs_clock():
-    """Graces and ages are counted on the clock that the hub was given."""
+def test_the_rooms_have_the_hubs_clocks():
+    """Ages are counted on the clock that the hub was given; graces, like leases, not while the process stands still."""
     made = world(presence=PresenceConfig(), history=HistoryConfig())
-    assert made.hub.presence.timer is made.hub.history.timer is made.clock
+    assert made.hub.history.timer is made.clock
+    assert made.hub.presence.timer is made.hub.leases
+
+
+def test_presence_is_as_large_as_the_store_asks_for():
+    """By default there is room for five times the connections of a store of default size, and for a larger one as well."""
+    for size, members in ((10, MAX_MEMBERS), (10_000, 50_000), (20_000, 100_000)):
+        hub = Hub(HubConfig(presence=PresenceConfig(), store=StoreConfig(maxsize=size)))
+        assert hub.presence.max_members == members
+
+
+def pass_time(clock, hub, seconds):
+    """Let time pass and the hub's alarm ring whenever it is due, as an event loop that stands still at no time does."""
+    until = clock() + seconds
+    while (due := max(0.0, hub._due_in())) <= until - clock():
+        clock.advance(due)
+        hub.tick()
+    clock.advance(until - clock())
+
+
+@pytest.mark.parametrize("stop", [3.0, 10.0, 3600.0])
+def test_no_grace_ends_while_the_process_stands_still(stop):
+    """Who was waited for when the process was stopped may come back for as long as was left; whoever does leaves no trace."""
+    made = world(presence=PresenceConfig(), store=StoreConfig(ttl=86_400.0))
+
+    async def stopped():
+        hub, clock = made.hub, made.clock
+        hub.start()
+        hub.leases.watch(clock, hub.watch.tick_seconds)
+        hub._loop = SimpleNamespace(time=clock)
+        ann, _ = made.enter("ann")
+        brian, _ = made.enter("brian")
+        made.enter("phil")
+        pass_time(clock, hub, 30)
+        made.told()
+        for connection in (ann, brian):
+            connection.end("client")
+        pass_time(clock, hub, 2)
+        clock.advance(stop)
+        hub.tick()
+        assert (made.told(), [member.key.id for member in hub.presence.roster()]) == ([], ["ann", "brian", "phil"])
+        made.enter("ann")
+        # Three seconds of the grace were left, of which the stop has cost no more than one reading of the clock.
+        pass_time(clock, hub, 1.9)
+        assert made.told() == []
+        pass_time(clock, hub, 1.2)
+        assert made.told() == [("left", "brian", "client")]
+        hub._loop = asyncio.get_running_loop()
+        await hub.stop()
+
+    asyncio.run(stopped())
 
 
 def test_the_callback_is_a_plain_function():
@@ -215,9 +268,9 @@ def test_a_successor_that_never_arrives(caplog):
     """Where the newer stream is refused after it took the place, the member has left when both are gone, once."""
     made = world(presence=PresenceConfig(), store=StoreConfig(same_key="replace"))
     made.enter("brian")
-    second, _ = made.enter("brian", presence={"tab": "x" * 1000})
+    second, _ = made.enter("brian", presence=lambda: 1 / 0)
     assert made.hub.presence.member(key("brian")) is not None
-    third, _ = made.enter("brian", presence={"tab": "x" * 1000})
+    third, _ = made.enter("brian", presence=lambda: 1 / 0)
     assert (second.reason, made.told()) == ("replaced", [("joined", "brian", None)])
     third.end("error")
     assert made.told() == [("left", "brian", "replaced")]

@@ -20,23 +20,24 @@ TICK = 5.0
 
 
 class Ward:
-    """A watch without a hub: a clock, a store, a writer that writes at once, and coroutines that are run at once."""
+    """A watch without a hub: a clock, a store, a writer that writes at once, and an event loop that turns when told to."""
+
+    #: Those of the present test.
+    loops = []
 
     def __init__(self, *, ttl=600.0, **settings):
+        self.loop = asyncio.new_event_loop()
+        self.loops.append(self.loop)
         self.clock = FakeClock()
         self.store = ExpiringStore(ttl, timer=self.clock)
         self.writer = Writer()
-        self.watch = Watch(StreamConfig(**settings), self.store, self.writer, self.clock, self.spawn)
-        self.waiting = []
-
-    def spawn(self, coroutine):
-        self.waiting.append(coroutine)
+        self.watch = Watch(StreamConfig(**settings), self.store, self.writer, self.clock, self.loop.create_task)
 
     def answer(self):
-        """Let every question that was asked be answered; returns how many there were."""
-        asked, self.waiting = self.waiting, []
-        for coroutine in asked:
-            asyncio.run(coroutine)
+        """Let every question that was asked be answered, or be cancelled; returns how many there were."""
+        asked = asyncio.all_tasks(self.loop)
+        for task in asked:
+            self.loop.run_until_complete(asyncio.wait({task}))
         return len(asked)
 
     def open(self, name="brian"):
@@ -58,6 +59,17 @@ class Ward:
             self.watch.begin()
             while self.watch.go_on():
                 pass
+
+
+@pytest.fixture(autouse=True)
+def _loops_are_closed():
+    """Close the event loop of each ward; tasks that a test has left in it are seen as such."""
+    yield
+    left = [task for loop in Ward.loops for task in asyncio.all_tasks(loop)]
+    for loop in Ward.loops:
+        loop.close()
+    Ward.loops.clear()
+    assert left == []
 
 
 def beats(transport):
@@ -277,8 +289,8 @@ def test_the_application_is_asked_at_each_heartbeat_interval_however_busy_the_st
     assert ward.watch._looks == {}
 
 
-def test_an_answer_that_takes_long_is_waited_for():
-    """While one question is open no second one is asked, and the stream goes on."""
+def test_while_the_application_is_asked_nothing_is_written():
+    """The heartbeat of that tick waits too, and follows a yes."""
     ward = Ward()
     connection, transport = ward.open()
 
@@ -286,19 +298,101 @@ def test_an_answer_that_takes_long_is_waited_for():
         return True
 
     connection.revalidate = revalidate
-    ward.tick(TICKS_PER_HEARTBEAT * 10)
-    assert len(ward.waiting) == 1
-    assert beats(transport) >= 9
+    while not connection.held:
+        connection.idle_ticks = TICKS_PER_HEARTBEAT
+        written = transport.written
+        ward.tick()
+    assert (transport.written, connection.outbox) == (written, len(b":\n"))
+    connection.deliver(b"data: x\n\n")
     assert ward.answer() == 1
-    assert connection.revalidate is revalidate
+    assert transport.written == written + b":\ndata: x\n\n"
+
+
+def test_a_question_is_given_up_on_the_tick_after_its_time(caplog):
+    """Nobody is asked a second time before that; what waited follows, and an interval later the application is asked again."""
+    ward = Ward(revalidate_timeout=2 * TICK)
+    connection, transport = ward.open()
+    asked = []
+
+    async def revalidate(connection):
+        asked.append(ward.clock())
+        await asyncio.Event().wait()
+
+    connection.revalidate = revalidate
+    while not connection.held:
+        ward.tick()
+    ward.loop.run_until_complete(asyncio.sleep(0))
+    connection.deliver(b"data: x\n\n")
+    ward.tick()
+    assert b"data" not in transport.written
+    ward.tick()
+    assert b"data" in transport.written
+    assert (ward.answer(), len(asked)) == (1, 1)
     ward.tick(TICKS_PER_HEARTBEAT)
-    assert len(ward.waiting) == 1
+    assert connection.held
+    ward.loop.run_until_complete(asyncio.sleep(0))
+    assert len(asked) == 2
+    ward.tick(2)
     ward.answer()
+    assert len(caplog.records) == 2
+
+
+def test_a_client_does_not_stall_while_the_application_is_asked():
+    """What waits for an answer is not the client's fault: it is not cut for taking nothing."""
+    ward = Ward(stall=TICK, revalidate_timeout=60.0)
+    connection, _ = ward.open()
+
+    async def revalidate(connection):
+        return True
+
+    connection.revalidate = revalidate
+    while not connection.held:
+        ward.tick()
+    connection.deliver(b"data: x\n\n")
+    ward.tick(5)
+    assert (connection.reason, connection.stalled_ticks) == (None, 0)
+    ward.answer()
+
+
+def test_rights_that_end_write_nothing_of_what_waits():
+    """What a slow client has not taken when its rights end, it never gets."""
+    ward = Ward()
+    connection, transport = ward.open()
+    transport.stalled = True
+    connection.deliver(b"data: on its way\n\n")
+    connection.deliver(b"data: waits\n\n")
+    connection.expires_at = ward.clock() + TICK
+    ward.tick()
+    assert (connection.reason, transport.ending) == ("revoked", "finished")
+    assert transport.written == b"data: on its way\n\nretry: %d\n\n" % AWAY
+
+
+def test_who_is_ended_by_anothers_end_is_not_asked_about():
+    """A stream that the application closes when told of another's departure is forgotten, and its client not asked about."""
+    ward = Ward()
+    (first, _), (second, _) = ward.open("first"), ward.open("second")
+    asked = []
+
+    async def revalidate(connection):
+        asked.append(connection)
+        return True
+
+    first.revalidate = revalidate
+    ward.store.on_evict = lambda key, connection, cause: first.close()
+    while ward.watch._looks.get(first) != TICKS_PER_HEARTBEAT - 1:
+        ward.tick()
+        ward.answer()
+    before = len(asked)
+    # In this tick its client would be asked about, after the other has ended.
+    second.expires_at = ward.clock()
+    ward.tick()
+    assert first.reason == "server"
+    assert (len(asked), ward.answer(), ward.watch._looks) == (before, 0, {})
 
 
 def test_a_question_that_fails_keeps_the_stream_and_is_asked_again(caplog):
     """A database that is down throws nobody out: one line in the log, and the next interval asks again."""
-    ward = Ward()
+    ward = Ward(revalidate_timeout=60.0)
     connection, _ = ward.open()
     answers = [ZeroDivisionError(), False]
 

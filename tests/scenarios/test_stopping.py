@@ -20,8 +20,8 @@ from tornado.web import Application, RequestHandler
 from sfere_tornado import Hub, HubConfig, Registry, SSEHandler, send
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-logging.getLogger("tornado.access").setLevel(logging.ERROR)
-hook, window, timeout = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+hook, window, timeout, lame_duck, closing = sys.argv[1], *map(float, sys.argv[2:])
 registry = Registry("mine")
 
 @registry.effect("wait")
@@ -59,10 +59,19 @@ class Kept(RequestHandler):
     def get(self):
         self.set_status(204)
 
+class Ready(RequestHandler):
+    def get(self):
+        self.set_status(200 if hub.ready else 503)
+
 async def main():
-    app = Application([("/events", Events), ("/block", Block), ("/kept", Kept)])
+    app = Application([("/events", Events), ("/block", Block), ("/kept", Kept), ("/ready", Ready)])
     print(hub.listen(app, 0), flush=True)
-    await hub.run_until_signal(window=window, timeout=timeout, farewell=send("goodbye", event="farewell"))
+    farewell = send("goodbye", event="farewell")
+    await hub.run_until_signal(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
+    # What an application closes itself, such as a pool of databases.
+    await asyncio.sleep(closing)
+    if closing:
+        print("closed", flush=True)
 
 asyncio.run(main())
 """
@@ -71,8 +80,8 @@ asyncio.run(main())
 class Server(ServerProcess):
     """The server as a process of its own."""
 
-    def __init__(self, hook, window, timeout):
-        super().__init__(SERVER, hook, window, timeout)
+    def __init__(self, hook, window, timeout, *, lame_duck=0, closing=0):
+        super().__init__(SERVER, hook, window, timeout, lame_duck, closing)
 
     async def crowd(self, count):
         clients = []
@@ -121,10 +130,9 @@ async def test_sigterm_with_two_thousand_streams(io_loop, hook):
     if hook in ("none", "on_open"):
         # Nothing is waited for that nobody could wait for.
         assert took <= window + 1
-    # A stream that is still being greeted gets what is sent to everybody when it is: its client is cut, and comes back.
-    waiting = 1 if hook in ("on_open", "stubborn") else 0
-    assert [events for events, _ in farewells[waiting:]] == [[("farewell", "goodbye")]] * (STREAMS - waiting)
-    retries = sorted(client.parser.retry / 1000 for client in clients[waiting:])
+    # Also the one that is still being greeted when it is cut.
+    assert [events for events, _ in farewells] == [[("farewell", "goodbye")]] * STREAMS
+    retries = sorted(client.parser.retry / 1000 for client in clients)
     assert retries[0] >= 2
     assert retries[-1] <= 2 + window
     if hook != "on_close":
@@ -193,3 +201,52 @@ async def test_newcomers_during_the_drain_are_sent_away(io_loop):
         assert 2000 <= kept.parser.retry <= 3000
         code, _ = await server.ended_since(began)
         assert (code, server.log) == (0, "")
+
+
+async def status(url):
+    async with await StreamClient.open(url) as answer:
+        return answer.status
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_who_is_being_greeted_for_ever_is_told_farewell(io_loop):
+    """A stream whose on_open never returns gets farewell and reconnection time, as last words, before it is cut."""
+    async with Server("on_open", 0.2, 5.0) as server:
+        ill = await StreamClient.open(server.url + "/events?name=ill")
+        assert 2000 <= ill.parser.retry <= 3000
+        server.stop()
+        events, _ = await farewell_of(ill)
+        assert events == [("farewell", "goodbye")]
+        assert 2000 <= ill.parser.retry <= 2200
+        assert (await server.ended(), server.log) == (0, "")
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_what_the_application_closes_afterwards_has_its_own_time(io_loop):
+    """A drain that left nothing behind calls off what would end the process after the time-out."""
+    async with Server("none", 0.1, 0.5, closing=2.0) as server:
+        await server.crowd(10)
+        began = server.stop()
+        assert (await server.process.stdout.readline()).strip() == b"closed"
+        code, took = await server.ended_since(began)
+        assert (code, server.log) == (0, "")
+        assert took >= 2
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_lame_duck_takes_newcomers_and_says_that_it_is_not_ready(io_loop):
+    """After the signal a load balancer is told first; whoever it sends meanwhile is served, and drained with the others."""
+    async with Server("none", 0.2, 10.0, lame_duck=1.0) as server:
+        assert await status(server.url + "/ready") == 200
+        early = await StreamClient.open(server.url + "/events?name=early")
+        began = server.stop()
+        while await status(server.url + "/ready") == 200:  # noqa: ASYNC110  # it is another process
+            await asyncio.sleep(0.01)
+        late = await StreamClient.open(server.url + "/events?name=late")
+        for client in (early, late):
+            events, when = await farewell_of(client)
+            assert events == [("farewell", "goodbye")]
+            assert when - began >= 1
+        code, took = await server.ended_since(began)
+        assert (code, server.log) == (0, "")
+        assert 1 <= took < 3

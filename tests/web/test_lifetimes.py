@@ -96,16 +96,21 @@ async def test_rights_with_an_end_end_on_time(serve):
 
 @pytest.mark.gen_test
 async def test_the_handler_is_asked_whether_the_client_may_stay(serve):
-    """``revalidate`` is asked once in each heartbeat interval, also on a busy stream; False ends it, for good."""
+    """``revalidate`` is asked once in each heartbeat interval, also on a busy stream; False ends it, for good, at once.
+
+    Nothing that was sent from the question on reaches who may not stay, and everything who may.
+    """
     asked = []
 
     async def revalidate(self, connection):
-        await asyncio.sleep(0)
         asked.append((connection.key.id, self.request.path))
+        seconds[connection.key.id] = second
+        await asyncio.sleep(0)
         return connection.key.id != "brian" or len([name for name, _ in asked if name == "brian"]) < 3
 
     lobby = Lobby(serve, revalidate=revalidate)
     brian, phil = await lobby.open("brian"), await lobby.open("phil")
+    seconds = {}
     for second in range(4 * INTERVAL):
         lobby.hub.dispatch(broadcast(EVERYBODY, send(str(second))))
         await lobby.pass_time(1)
@@ -116,9 +121,10 @@ async def test_the_handler_is_asked_whether_the_client_may_stay(serve):
     assert 2 <= asked.count(("phil", "/events")) <= 4
     lobby.hub.dispatch(broadcast(EVERYBODY, send("for those who may")))
     assert await brian.ended() is True
-    assert [event.data for event in await brian.quiet(0)] == [str(n) for n in range(second + 1)]
+    assert [event.data for event in await brian.quiet(0)] == [str(n) for n in range(seconds["brian"])]
     assert brian.parser.retry == AWAY
-    assert (await phil.quiet())[-1].data == "for those who may"
+    sent = [*map(str, range(second + 1)), "for those who may"]
+    assert [event.data for event in await phil.quiet()] == sent
 
 
 @pytest.mark.gen_test
@@ -169,24 +175,56 @@ async def test_a_question_that_fails_throws_nobody_out(serve, caplog):
 
 @pytest.mark.gen_test
 async def test_a_question_without_an_answer_keeps_nobody_else_waiting(serve):
-    """While one is waited for, its stream and all others go on; a client that leaves meanwhile has left."""
+    """While one is waited for, its stream gets nothing and all others go on; a client that leaves meanwhile has left."""
     answer = asyncio.Event()
 
     async def revalidate(self, connection):
+        if connection.key.id == "phil":
+            return True
         await answer.wait()
         return False
 
-    lobby = Lobby(serve, revalidate=revalidate)
-    brian, phil = await lobby.open("brian"), await lobby.open("phil")
-    await lobby.pass_time(2 * INTERVAL)
+    lobby = Lobby(serve, revalidate=revalidate, stream=StreamConfig(revalidate_timeout=60.0))
+    brian, stan, phil = [await lobby.open(name) for name in ("brian", "stan", "phil")]
+    await lobby.pass_time(INTERVAL)
+    assert await brian.quiet() == []
+    heard = len(brian.parser.comments)
     lobby.hub.dispatch(broadcast(EVERYBODY, send("on")))
-    assert [(await client.event()).data for client in (brian, phil)] == ["on", "on"]
-    phil.close()
-    await eventually(lambda: lobby.ended == {"phil": "client"})
+    assert (await phil.event()).data == "on"
+    assert await brian.quiet() == []
+    stan.close()
+    await eventually(lambda: lobby.ended == {"stan": "client"})
     answer.set()
     assert await told_to_stay_away(brian)
+    assert len(brian.parser.comments) == heard
     await eventually(lambda: not lobby.hub.tasks)
-    assert lobby.ended == {"phil": "client", "brian": "revoked"}
+    assert lobby.ended == {"stan": "client", "brian": "revoked"}
+
+
+@pytest.mark.gen_test
+async def test_a_question_that_hangs_is_given_up(serve, caplog):
+    """After ``revalidate_timeout`` the hook is cancelled, with a line in the log; its stream stays, and what waited follows."""
+    ends = []
+
+    async def revalidate(self, connection):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(connection.key.id)
+
+    lobby = Lobby(serve, revalidate=revalidate)
+    client = await lobby.open()
+    while not lobby.connection().held:
+        await lobby.pass_time(1)
+    lobby.hub.dispatch(broadcast(EVERYBODY, send("first")))
+    lobby.hub.dispatch(broadcast(EVERYBODY, send("second")))
+    assert await client.quiet() == []
+    await lobby.pass_time(10)
+    lobby.hub.dispatch(broadcast(EVERYBODY, send("third")))
+    assert [(await client.event()).data for _ in range(3)] == ["first", "second", "third"]
+    await eventually(lambda: not lobby.hub.tasks)
+    assert (ends, lobby.ended) == (["brian"], {})
+    assert ["has not answered" in record.getMessage() for record in caplog.records] == [True]
 
 
 @pytest.mark.gen_test
@@ -194,10 +232,12 @@ async def test_revoking_ends_who_matches_and_nobody_else(serve):
     """``hub.revoke`` ends the streams of a pattern with reason revoked, says how many, and tells their clients to stay away."""
     lobby = Lobby(serve)
     brian, again, phil = await lobby.open("brian"), await lobby.open("brian"), await lobby.open("phil")
+    lobby.hub.dispatch(broadcast((ANY, ("lobby", "brian")), send("you are banned")))
     assert lobby.hub.revoke((ANY, ("lobby", "brian"))) == 2
     assert lobby.hub.revoke((ANY, ("lobby", "brian"))) == 0
-    assert await told_to_stay_away(brian)
-    assert await told_to_stay_away(again)
+    for client in (brian, again):
+        assert (await client.event()).data == "you are banned"
+        assert await told_to_stay_away(client)
     assert lobby.ended == {"brian": "revoked"}
     lobby.hub.dispatch(broadcast(EVERYBODY, send("on")))
     assert (await phil.event()).data == "on"

@@ -39,7 +39,6 @@ class Pair:
             self.settings,
             http_1_1=http_1_1,
             on_closed=self.on_closed,
-            call_later=asyncio.get_running_loop().call_later,
         )
         if opened:
             self.connection.open(self.transport)

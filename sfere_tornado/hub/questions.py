@@ -1,0 +1,117 @@
+"""Asking the application whether clients may stay; while a question is open, nothing is written to its client.
+
+How it works. The stream is held: what is sent to it waits in its outbox. Yes lets that follow; No ends the stream, and nothing
+of it is ever written, for it came when the right was in doubt already. A hook that fails, or gives no answer in time, has
+said nothing: the stream stays, what waited follows, and the next heartbeat interval asks again.
+
+Law: **nobody is asked twice at once**, also when a hook goes on after it was given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ..connection import Connection
+
+    Revalidate: TypeAlias = Callable[[Connection], Coroutine[Any, Any, bool]]  # tells whether the client may stay
+
+__all__ = ("Questions",)
+
+log = logging.getLogger("sfere_tornado.hub")
+
+
+class _Question:
+    """One question: when it was asked, whose task it is, and whether it is closed, by an answer or for want of one."""
+
+    __slots__ = ("asked_at", "closed", "task")
+
+    def __init__(self, asked_at: float) -> None:
+        self.asked_at = asked_at
+        self.task: asyncio.Task[None] | None = None
+        self.closed = asyncio.Event()
+
+
+class Questions:
+    """The questions whose hooks have not come to their end.
+
+    Args:
+        patience: seconds after which a question is given up.
+        timer: the hub's clock.
+        spawn: runs a coroutine as a task.
+    """
+
+    def __init__(
+        self,
+        patience: float,
+        timer: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._patience = patience
+        self._timer = timer
+        self._spawn = spawn
+        self._open: dict[Connection, _Question] = {}
+
+    def __repr__(self) -> str:
+        return f"<Questions: {len(self._open)} open>"
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._open
+
+    def ask(self, connection: Connection, revalidate: Revalidate) -> None:
+        """Hold a stream, and ask whether its client may stay."""
+        connection.hold()
+        question = self._open[connection] = _Question(self._timer())
+        question.task = self._spawn(self._ask(connection, revalidate, question))
+
+    def give_up(self) -> None:
+        """Close the questions that were asked too long ago, and cancel their hooks; called on every tick."""
+        latest = self._timer() - self._patience
+        late = [
+            (connection, question)
+            for connection, question in self._open.items()
+            if question.asked_at <= latest and not question.closed.is_set()
+        ]
+        for connection, question in late:
+            if connection.reason is None:
+                log.error(
+                    "revalidate has not answered within %g s for %r, which stays open; it is asked again at the next "
+                    "heartbeat, and stream.revalidate_timeout may be raised",
+                    self._patience,
+                    connection,
+                )
+            _close(connection, question)
+            if question.task is None:
+                # It could not be begun, so nothing else will take it out.
+                del self._open[connection]
+            else:
+                question.task.cancel()
+
+    async def closed(self, connection: Connection) -> None:
+        """Wait until no question about a client is open, for whoever writes to it past its outbox; most often that is now."""
+        question = self._open.get(connection)
+        if question is not None:
+            await question.closed.wait()
+
+    async def _ask(self, connection: Connection, revalidate: Revalidate, question: _Question) -> None:
+        try:
+            if not await revalidate(connection):
+                # Also when it comes too late.
+                connection.close(reconnect=False, reason="revoked")
+        except Exception:
+            log.exception(
+                "revalidate failed for %r, which stays open; it is asked again at the next heartbeat", connection
+            )
+        finally:
+            del self._open[connection]
+            _close(connection, question)
+
+
+def _close(connection: Connection, question: _Question) -> None:
+    if not question.closed.is_set():
+        question.closed.set()
+        connection.release()
