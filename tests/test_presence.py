@@ -326,14 +326,41 @@ def test_it_may_close_before_it_says_that_it_is_hidden(room, clock):
 
 
 def test_a_hidden_tab_comes_back(room, clock):
-    """Its stream opens again: back is told, and nothing else."""
+    """Its stream opens again, and it says that it is visible: back is told, and nothing else."""
     first, second = Thing(), Thing()
     room.arrive(ANN, first, tab="a")
     room.hide(ANN, "a")
     room.depart(first, "client")
     clock.advance(500)
-    assert short(room.arrive(ANN, second, tab="a")) == [("back", "ann")]
+    assert short(room.arrive(ANN, second, tab="a", hidden=False)) == [("back", "ann")]
     assert (here(room), told(room), settle(room, clock, 1000)) == (["ann"], ["ann"], [])
+
+
+def test_a_hidden_tab_whose_stream_breaks_stays_hidden(room, clock):
+    """A stream opens again by itself, also where nobody looks: nothing is told before the tab says that it is visible."""
+    things = [Thing() for _ in range(3)]
+    room.arrive(ANN, things[0], tab="a")
+    room.hide(ANN, "a")
+    room.depart(things[0], "client")
+    assert (room.arrive(ANN, things[1], tab="a"), here(room)) == ([], ["(ann)"])
+    # Also where the end of the old one is noticed only afterwards.
+    assert (room.arrive(ANN, things[2], tab="a"), room.depart(things[1], "timeout"), here(room)) == ([], [], ["(ann)"])
+    assert short(room.show(ANN, "a")) == [("back", "ann")]
+
+
+def test_hidden_or_not_is_what_is_known_of_the_same_tab(room):
+    """Another tab, one without an id, and a tab that was visible, open as visible ones; no tab is hidden before it says so."""
+    for tab, others in (("a", "b"), (None, None)):
+        room.arrive(ANN, Thing(), tab=tab)
+        room.hide(ANN)
+        assert short(room.arrive(ANN, Thing(), tab=others)) == [("back", "ann")]
+        room.leave(ANN)
+    first = Thing()
+    room.arrive(ANN, first, tab="a")
+    room.hide(ANN, "a")
+    room.show(ANN, "a")
+    room.depart(first, "client")
+    assert (room.arrive(ANN, Thing(), tab="a"), here(room)) == ([], ["ann"])
 
 
 def test_a_hidden_tab_says_that_it_is_visible_before_its_stream_opens(room, clock):
@@ -633,15 +660,34 @@ def test_a_room_full_of_people_whose_grace_is_over_takes_a_newcomer(clock):
 
 
 def test_a_member_has_so_many_connections(room):
-    """A client that opens streams without end is refused; waits give way to streams that are open."""
+    """Waits give way to streams that are open; of more than are shown, each still counts."""
     things = [Thing() for _ in range(MAX_METAS)]
     for number, thing in enumerate(things):
         room.arrive(ANN, thing, tab=str(number))
-    with pytest.raises(PresenceFullError, match="connections of one member"):
-        room.arrive(ANN, Thing())
     room.depart(things[0], "client")
     assert room.arrive(ANN, Thing(), tab="new") == []
     assert (len(room.member(ANN).metas), room.next_expiry()) == (MAX_METAS, None)
+    more = [Thing() for _ in range(MAX_METAS)]
+    for thing in more:
+        assert room.arrive(ANN, thing) == []
+    assert [meta.tab for meta in room.member(ANN).metas] == [*map(str, range(1, MAX_METAS)), "new"]
+    assert room.connections(ANN)[-1] is more[-1]
+    for thing in (*things[1:], *more[:-1]):
+        assert room.depart(thing, "revoked") == []
+    assert (short(room.hide(ANN)), here(room)) == ([("away", "ann")], ["(ann)"])
+
+
+def test_a_member_with_more_streams_than_are_shown_leaves_with_the_last_one(room, clock):
+    """Of those that close at once, as many are waited for as are shown, those with the longest grace: it is told once."""
+    crowd = [Thing() for _ in range(3 * MAX_METAS)]
+    room.arrive(ANN, crowd[0], tab="hidden", hidden=True)
+    for number, thing in enumerate(crowd[1:]):
+        room.arrive(ANN, thing, tab=str(number))
+    for thing in crowd:
+        assert room.depart(thing, "client") == []
+    assert (len(room.member(ANN).metas), len(room._rules.waits)) == (MAX_METAS, MAX_METAS)
+    assert settle(room, clock, 5) == [("away", "ann")]
+    assert settle(room, clock, 595) == [("left", "ann", "client")]
 
 
 # -- storms
@@ -751,6 +797,9 @@ class Model:
     def arrive(self, key, tab, connection, hidden):
         self.prune(key)
         streams = self.streams.setdefault(key, [])
+        if hidden is None:
+            same = [] if tab is None else [each[2] for each in streams if each[0] == tab]
+            hidden = bool(same) and all(same)
         old = next((each for each in streams if each[1] is None and each[0] == tab), None)
         if old is not None:
             streams.remove(old)
@@ -821,8 +870,9 @@ def run(script, members, expire_every_step):
         open_streams = [each for each in model.streams.get(key, []) if each[1] is not None and each[0] == tab]
         if what == "open" and len(model.streams.get(key, [])) < 8:
             connection = Thing()
-            changes = room.arrive(key, connection, tab=tab, hidden=number % 7 == 0)
-            model.arrive(key, tab, connection, number % 7 == 0)
+            hidden = (True, False, None, None, False, None, None)[number % 7]
+            changes = room.arrive(key, connection, tab=tab, hidden=hidden)
+            model.arrive(key, tab, connection, hidden)
         elif what in ("client", "timeout", "revoked", "server") and open_streams:
             changes = room.depart(open_streams[0][1], what)
             model.prune(key)

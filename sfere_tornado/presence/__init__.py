@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .records import MAX_DATA_SIZE, MAX_LABEL, Change, Diff, Grace, Kind, Member, Meta, Reason, diff
 from .room import EXPIRE_SLICE, MAX_MEMBERS, Presence
-from .rules import MAX_METAS
+from .states import MAX_METAS
 
 __all__ = (
     "EXPIRE_SLICE",

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import PresenceFullError
 from ..keys import ANY, as_key
 from .records import Change, Grace, Member, Meta, check_meta, check_reason
-from .rules import MAX_METAS, Rules
+from .rules import Rules
 from .states import Stream
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Presence:
         tab: str | None = None,
         device: str | None = None,
         data: Any = None,
-        hidden: bool = False,
+        hidden: bool | None = None,
     ) -> list[Change]:
         """Take note of a connection that has opened.
 
@@ -110,7 +110,7 @@ class Presence:
             device: the kind of device, in the application's words, up to as many.
             data: the application's own, up to :data:`~.records.MAX_DATA_SIZE` bytes as JSON; it must not be changed
                 afterwards. None keeps what was known of the tab.
-            hidden: whether the tab is hidden.
+            hidden: whether the tab is hidden. None keeps what was known of the tab; where there is nothing, it is visible.
 
         Returns:
             ``joined`` for a new member, ``back`` for one that was away; nothing for a reload or a second tab.
@@ -118,8 +118,7 @@ class Presence:
         Raises:
             KeyShapeError: when it is no key.
             MetaError: when tab, device or data is not what it may be.
-            PresenceFullError: when the room is full, or the member has :data:`~.rules.MAX_METAS` connections; nothing has
-                changed then.
+            PresenceFullError: when the room is full; nothing has changed then.
         """
         wanted = as_key(key)
         check_meta(tab, device, data)
@@ -130,8 +129,6 @@ class Presence:
                 raise PresenceFullError(wanted, self.max_members, "members")
         elif id(connection) in state.open:
             return []
-        elif len(state.open) >= MAX_METAS:
-            raise PresenceFullError(wanted, MAX_METAS, "connections of one member")
         now = self.timer()
         changes: list[Change] = []
         state = self._present(wanted, now, changes)
@@ -139,13 +136,13 @@ class Presence:
             rules.give_up(next(iter(rules.absent)), changes)
         # Whoever has left meanwhile has left before the newcomer came, and the newcomer is not among those who remained.
         changes = self._told(changes, now)
-        meta = Meta(tab, device, now, data, hidden)
+        meta = Meta(tab, device, now, data, bool(hidden))
         if state is None:
             state = rules.roll.enter(wanted)
             rules.open(Stream(state, connection, meta))
             rules.tell("joined", state, changes)
         else:
-            rules.join(Stream(state, connection, meta), changes)
+            rules.join(Stream(state, connection, meta), changes, as_it_was=hidden is None)
         return changes
 
     def depart(self, connection: object, reason: Reason, *, key: object = None) -> list[Change]:

@@ -6,10 +6,11 @@ methods a member may be without any stream; :meth:`Rules.settle` draws the conse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .records import Change, Member
 from .roll import Roll
+from .states import MAX_METAS
 from .waits import Waits
 
 if TYPE_CHECKING:
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
     from .records import Grace, Kind, Meta, Reason
     from .states import MemberState, Stream
 
-__all__ = ("MAX_METAS", "Rules")
-
-#: Connections of one member, open and awaited, 32: every tab and device of a person, and few enough that a client which
-#: opens streams without end is refused before it costs anybody else anything.
-MAX_METAS: Final = 32
+__all__ = ("Rules",)
 
 
 class Rules:
@@ -59,9 +56,19 @@ class Rules:
         stream.state.open[ident] = stream
         self.held.setdefault(ident, []).append(stream)
 
-    def join(self, stream: Stream, changes: list[Change]) -> None:
-        """Open a stream of a member who is here; it continues one that is waited for, where one fits."""
+    def join(self, stream: Stream, changes: list[Change], *, as_it_was: bool) -> None:
+        """Open a stream of a member who is here; it continues one that is waited for, where one fits.
+
+        Args:
+            stream: the stream.
+            changes: to which changes are added.
+            as_it_was: whether its tab, where it has one, is hidden if it was: a stream that breaks opens again by itself,
+                whether anybody looks or not.
+        """
         state = stream.state
+        if as_it_was and stream.tab is not None:
+            known = state.streams(stream.tab)
+            stream.hidden = bool(known) and all(other.hidden for other in known)
         awaited = state.awaited(stream.tab)
         changed = False
         if awaited is not None:
@@ -70,7 +77,7 @@ class Rules:
                 stream.data = awaited.data
             changed = stream.data != awaited.data
             self._drop(awaited)
-        while len(state.open) + len(state.waiting) >= MAX_METAS:
+        while state.waiting and len(state.open) + len(state.waiting) >= MAX_METAS:
             self._drop(state.waiting[0])
         self.open(stream)
         self.settle(state, changes)
@@ -188,6 +195,9 @@ class Rules:
             stream.reason = reason
             state.waiting.append(stream)
             self.waits.begin(stream, now + seconds)
+            if len(state.waiting) > MAX_METAS:
+                # The others are waited for longer, so nobody leaves earlier for it.
+                self._drop(min(state.waiting, key=_end_of))
 
 
 def _end_of(stream: Stream) -> float:

@@ -5,7 +5,8 @@ Not here: time, grace and announcements; the room decides, these only hold.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from .records import Member, Meta
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from ..keys import Key
     from .records import Reason
 
-__all__ = ("MemberState", "Stream")
+__all__ = ("MAX_METAS", "MemberState", "Stream")
+
+#: Connections of one member that are shown, and closed ones that are waited for, 32: every tab and device of a person, and
+#: together, with the most that each may say, less than an event may have. Every open one counts, shown or not.
+MAX_METAS: Final = 32
 
 
 class Stream:
@@ -84,9 +89,11 @@ class MemberState:
         return [stream for stream in (*self.open.values(), *self.waiting) if tab is None or stream.tab == tab]
 
     def metas(self) -> tuple[Meta, ...]:
-        """Return what is known of its connections; of those that are open in one tab, the newest."""
+        """Return what is known of its connections, the first ones if there are more than are shown; of one tab, the newest."""
         shown: dict[Any, Meta] = {}
-        for stream in self.streams():
+        for stream in chain(self.open.values(), self.waiting):
+            if len(shown) == MAX_METAS:
+                break
             # No two streams without a tab are the same one.
             shown[stream if stream.tab is None else stream.tab] = stream.meta()
         return tuple(shown.values())

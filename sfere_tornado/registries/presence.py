@@ -14,7 +14,7 @@ by interceptors and calls the callbacks. A callback gets the :class:`~sfere_torn
 effects.
 
 The hub makes one call more: when ``room.next_expiry()`` has come, ``hub.dispatch(announce(room.expire()))``. Whoever else
-calls the room dispatches in the same way what it returns.
+calls the room dispatches in the same way what it returns, and calls ``hub.set_alarm()`` where it may be waiting for somebody.
 
 Laws:
 
@@ -24,6 +24,7 @@ Laws:
 - **Callbacks never nest.** What one of them causes, such as another departure, waits until the others have been called;
   an exception in one is logged, and the others are called.
 - **What is sent fits**: a state or diff is cut into parts that an event and an outbox can hold.
+- **No ornament costs a stream**: what the application says of a connection and cannot be kept is logged and left out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..connection import Connection
 from ..dispatch import Registry
-from ..errors import KeyShapeError
+from ..errors import KeyShapeError, MetaError
 from ..fanout import Fanout
 from ..keys import ANY, Pattern, as_key
 from ..stores.turn import Turn
@@ -42,7 +43,7 @@ from .presence_events import PresenceEvents
 from .sse import receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from ..dispatch import Context, Dispatched
     from ..keys import Key
@@ -115,6 +116,7 @@ def presence(
     *,
     announced: Collection[Any] | None = None,
     on_change: Collection[Callable[[Change], Any]] = (),
+    on_wait: Callable[[], object] | None = None,
     writer: Writer = AT_ONCE,
 ) -> Registry:
     """Return the registry of the presence interceptor and of the effects in this module.
@@ -125,6 +127,7 @@ def presence(
         announced: the categories whose members are sent ``presence_state`` and ``presence_diff``; None for all. The
             others have the callbacks and ``presence_change`` only.
         on_change: called with each change; what it returns is dispatched. May grow later.
+        on_wait: called when ``room.next_expiry()`` may have come nearer; the hub sets its alarm.
         writer: writes the diffs; by default at once.
     """
     registry = Registry("presence")
@@ -133,6 +136,11 @@ def presence(
     # Replaced connections by the one that took their place: they stay in the room until it is there. The store lets go of
     # them first, and in between the member would have left.
     replaced: dict[Connection, list[Connection]] = {}
+
+    def tell(ctx: Context, changes: list[Change]) -> Dispatched | None:
+        if on_wait is not None:
+            on_wait()
+        return ctx.dispatch(announce(changes)) if changes else None
 
     def is_announced(key: Key) -> bool:
         return announced is None or key.category in announced
@@ -148,7 +156,7 @@ def presence(
                 replaced.setdefault(successors[-1], []).extend(departing)
                 return None
             # Not awaited: a departure waits for nobody.
-            _tell(ctx, [change for one in departing for change in room.depart(one, one.reason or "client")])
+            tell(ctx, [change for one in departing for change in room.depart(one, one.reason or "client")])
             return None
         given = ctx.dispatch_data.pop("presence", None)
         key = ctx.dispatch_data.get("stored_key")
@@ -158,9 +166,11 @@ def presence(
         if room.is_open(key, connection):
             return None
         meta = given() if callable(given) else given
-        changes = room.arrive(key, connection, **(meta or {}))
+        changes = _arrive(room, key, connection, meta or {})
         for one in replaced.pop(connection, ()):
             changes += room.depart(one, "replaced")
+        if on_wait is not None:
+            on_wait()
         told: list[tuple[Any, ...]] = [presence_state(key)] if is_announced(key) else []
         nested = ctx.dispatch([*told, announce(changes)])
         return None if nested.done else _wait_for(nested)
@@ -234,7 +244,7 @@ def presence(
         for connection in closing:
             if tab is not None or not store.keys_of(connection):
                 connection.close(reconnect=False)
-        return _tell(ctx, changes)
+        return tell(ctx, changes)
 
     @registry.effect("hide")
     def hide_effect(ctx: Context, options: dict[str, Any] | None = None) -> Dispatched | None:
@@ -243,7 +253,7 @@ def presence(
         Args:
             options: ``key``, whose; ``tab``, only this tab.
         """
-        return _tell(ctx, room.hide(_key_of(ctx, options, "hide"), (options or {}).get("tab")))
+        return tell(ctx, room.hide(_key_of(ctx, options, "hide"), (options or {}).get("tab")))
 
     @registry.effect("show")
     def show_effect(ctx: Context, options: dict[str, Any] | None = None) -> Dispatched | None:
@@ -252,7 +262,7 @@ def presence(
         Args:
             options: ``key``, whose; ``tab``, only this tab.
         """
-        return _tell(ctx, room.show(_key_of(ctx, options, "show"), (options or {}).get("tab")))
+        return tell(ctx, room.show(_key_of(ctx, options, "show"), (options or {}).get("tab")))
 
     @registry.effect("update_meta")
     def update_effect(ctx: Context, data: Any, options: dict[str, Any] | None = None) -> Dispatched | None:
@@ -262,7 +272,7 @@ def presence(
             data: what JSON can say.
             options: ``key``, whose; ``tab``, only for this tab.
         """
-        return _tell(ctx, room.update(_key_of(ctx, options, "update_meta"), data, (options or {}).get("tab")))
+        return tell(ctx, room.update(_key_of(ctx, options, "update_meta"), data, (options or {}).get("tab")))
 
     return registry
 
@@ -282,8 +292,15 @@ def _key_of(ctx: Context, options: dict[str, Any] | None, effect: str) -> Key:
     return as_key(key)
 
 
-def _tell(ctx: Context, changes: list[Change]) -> Dispatched | None:
-    return ctx.dispatch(announce(changes)) if changes else None
+def _arrive(room: Presence, key: Key, connection: Connection, meta: Mapping[str, Any]) -> list[Change]:
+    """Let a connection arrive, with as much of what the application says of it as can be kept."""
+    while True:
+        try:
+            return room.arrive(key, connection, **meta)
+        except MetaError as error:
+            # It is stored already. An error status would keep a browser away for good, for a name that is too long.
+            log.error("%s (of the stream of %s, which opens without it)", error, key)  # noqa: TRY400  # the text says all
+            meta = {**meta, error.field: None}
 
 
 async def _wait_for(nested: Dispatched) -> None:

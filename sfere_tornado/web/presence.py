@@ -8,6 +8,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..registries.presence import hide, leave, show
 from .beat import BeatHandler
+from .origin import is_own_host, refuse_foreign_page
 
 __all__ = ("SCRIPT", "ScriptHandler", "SignHandler")
 
@@ -24,12 +25,22 @@ class SignHandler(BeatHandler):
     the client is there. Each is a sign of life.
     """
 
+    def check_origin(self, origin: str) -> bool:
+        """Tell whether a page of another origin may give signs; for overriding. By default only the own host may.
+
+        Args:
+            origin: as the browser sends it, such as ``https://example.org``.
+        """
+        return is_own_host(self.request, origin)
+
     def post(self) -> None:
         """Take note of the sign.
 
         Raises:
-            HTTPError: 400 for another sign, 404 for a beat without an open stream.
+            HTTPError: 403 for a page of a foreign origin, which could make somebody leave; 400 for another sign, 404 for a
+                beat without an open stream.
         """
+        refuse_foreign_page(self.request, self.check_origin)
         sign = self.get_body_argument("sign", "beat")
         if sign == "beat":
             super().post()
@@ -38,7 +49,6 @@ class SignHandler(BeatHandler):
         if effect is None:
             raise HTTPError(400, reason="A sign is beat, hidden, visible or leave")
         self.dispatch(effect(tab=self.get_body_argument("tab", None)))
-        self.hub.set_alarm()
         self.set_status(204)
 
 

@@ -122,7 +122,7 @@ async def test_without_storage_a_tab_is_a_page(pages):
 
 @pytest.mark.gen_test(timeout=60)
 async def test_hidden_and_visible(pages):
-    """A tab behind another is away, one in front is back; one that comes back from a cut while hidden says so again."""
+    """A tab behind another is away, one in front is back; one that comes back from a cut while hidden was never back."""
     async with Browser() as browser:
         page = await pages.tab(browser)
         tab = await page.evaluate("stream.tab")
@@ -136,8 +136,42 @@ async def test_hidden_and_visible(pages):
         await eventually(lambda: pages.lobby.state("ann") == "away")
         next(iter(pages.lobby.hub.streams)).close()
         await eventually(lambda: [sign for sign, _ in pages.signs] == ["hidden", "visible", "hidden", "hidden"])
+        assert pages.lobby.state("ann") == "away"
+        assert pages.kinds() == ["joined", "away", "back", "away"]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_hidden_tab_that_is_loaded_anew_is_back(pages):
+    """Browsers throw pages of hidden tabs away, and load them again when somebody looks: back is told once."""
+    async with Browser() as browser:
+        page = await pages.tab(browser)
+        tab = await page.evaluate("stream.tab")
+        await set_hidden(page, hidden=True)
         await eventually(lambda: pages.lobby.state("ann") == "away")
-        assert "left" not in pages.kinds()
+        for _ in range(2):
+            connection = next(iter(pages.lobby.hub.streams))
+            await page.reload()
+            await eventually(lambda: connection.closed and pages.lobby.state("ann") == "here")  # noqa: B023  # awaited here
+        await eventually(lambda: len(pages.signs) == 3)
+        assert pages.signs == [("hidden", tab), ("visible", tab), ("visible", tab)]
+        assert pages.kinds() == ["joined", "away", "back"]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_sign_that_was_lost_with_the_network_is_said_again(pages):
+    """A tab that is shown while its connection is down says so when its stream is open again."""
+    async with Browser() as browser:
+        page = await pages.tab(browser)
+        await set_hidden(page, hidden=True)
+        await eventually(lambda: pages.lobby.state("ann") == "away")
+        await page.evaluate("() => { navigator.sendBeacon = () => false; }")
+        await set_hidden(page, hidden=False)
+        await page.evaluate("() => { delete navigator.sendBeacon; }")
+        assert pages.lobby.state("ann") == "away"
+        next(iter(pages.lobby.hub.streams)).close()
+        await eventually(lambda: pages.lobby.state("ann") == "here")
+        assert [sign for sign, _ in pages.signs] == ["hidden", "visible"]
+        assert pages.kinds() == ["joined", "away", "back"]
 
 
 @pytest.mark.parametrize("go", ["reload", "close", "away"])

@@ -9,7 +9,7 @@ import pytest
 
 from sfere_tornado import ANY, Key, MemoryStore, Registry, broadcast, send, sse_closed
 from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.errors import KeyShapeError, MetaError, NoConnectionError, PresenceFullError
+from sfere_tornado.errors import KeyShapeError, NoConnectionError, PresenceFullError
 from sfere_tornado.presence import MAX_METAS, Grace, Presence
 from sfere_tornado.registries import presence_events
 from sfere_tornado.registries.connections import connections
@@ -51,7 +51,7 @@ class House:
 
     def close_removed(self, removal):
         if not self.store.keys_of(removal.connection):
-            removal.connection.close(reconnect=False, reason="server")
+            removal.connection.close(reconnect=False, reason="replaced" if removal.cause == "replaced" else "server")
 
     def enter(self, name, *, effects=(), category="lobby", **meta):
         """Open a stream, with effects in the middle of its dispatch; returns its client."""
@@ -245,14 +245,60 @@ def test_what_is_known_of_a_stream_may_be_a_function():
     assert ([meta.tab for meta in member.metas], member.away) == (["t"], True)
 
 
-def test_a_full_room_and_bad_metas_are_errors_of_the_stage(caplog):
+def test_a_full_room_is_an_error_of_the_stage(caplog):
     """Whoever cannot be a member is told so as an error of the dispatch, as a full store is; nobody is announced."""
     house = House(max_members=1)
     ann = house.enter("ann")
-    for meta, kind in (({}, PresenceFullError), ({"tab": "x" * 100}, MetaError)):
-        [error] = house.enter("brian", **meta).told.errors
-        assert (error.phase, error.interceptor_id, type(error.exception)) == ("before_dispatch", "presence", kind)
+    [error] = house.enter("brian").told.errors
+    assert (error.phase, error.interceptor_id) == ("before_dispatch", "presence")
+    assert isinstance(error.exception, PresenceFullError)
     assert ann.kinds() == ["presence_state"]
+
+
+@pytest.mark.parametrize("given", [dict, lambda **meta: lambda: meta], ids=["dict", "function"])
+def test_what_cannot_be_kept_of_a_meta_costs_the_stream_nothing(given, caplog):
+    """The stream opens and its member is here with what can be kept; each part that cannot is logged, with whose it is."""
+    house = House()
+    ann = house.enter("ann")
+    wrong = given(tab="x" * 100, device="phone", data="x" * 2000, hidden=True)
+    connection, transport = recording_connection(on_end=house.ended)
+    told = house.dispatch(
+        None, system={"sse": connection}, dispatch_data={"key": ("lobby", "brian"), "presence": wrong}
+    )
+    assert (told.errors, [event.event for event in transport.events()]) == ([], ["presence_state"])
+    [meta] = house.room.member(key("brian")).metas
+    assert (meta.tab, meta.device, meta.data, meta.away) == (None, "phone", None, True)
+    assert ann.roster() == {"ann": False, "brian": True}
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.partition("'")[2].partition("'")[0] for message in messages] == ["tab", "data"]
+    assert all("stream of default/lobby/brian" in message for message in messages)
+
+
+def test_whoever_may_wait_now_says_so():
+    """The hub is asked to look at its alarm when a wait may have begun: by an effect, a departure, or a replacement."""
+    grace = Grace(leave=1, replaced=1)
+    for effect in (leave(key("ann")), hide(key("ann")), show(key("ann"))):
+        waits = []
+        house = House(grace=grace, on_wait=lambda: waits.append(house.room.next_expiry()))  # noqa: B023  # called here
+        house.enter("ann", tab="a")
+        if effect[0] == "show":
+            house.room.hide(key("ann"))
+        if effect[0] != "leave":
+            house.room.depart(house.store.peek(key("ann"))[0], "client")
+        before = house.room.next_expiry()
+        del waits[:]
+        house.dispatch(effect)
+        assert (waits[-1] != before, waits[-1]) == (True, house.room.next_expiry())
+    waits = []
+    house = House(
+        grace=grace, on_wait=lambda: waits.append(house.room.next_expiry()), store=MemoryStore(same_key="replace")
+    )
+    house.enter("ann", tab="a")
+    second = house.enter("ann", tab="b")
+    assert waits[-1] == house.clock() + 1
+    house.expire(1)
+    second.transport.leave()
+    assert waits[-1] == house.clock() + 5
 
 
 # -- what members say

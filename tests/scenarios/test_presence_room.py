@@ -2,16 +2,23 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 
 import pytest
 from support.lobby import LOBBY, Events, Lobby, Page, key
 from support.logs import raised
+from support.server import ServerProcess
 from support.waiting import eventually
+from tornado.web import Application
 
+from benchmarks import presence as benchmark
+from benchmarks.crowd import WAYS, Crowd
 from sfere_tornado import leave
 from sfere_tornado.config import GraceConfig, PresenceConfig
+from sfere_tornado.registries.presence_events import PresenceEvents
+from sfere_tornado.testing import StreamClient
 
 #: Members, and those of them who stay from the beginning to the end and read everything.
 MEMBERS, RESIDENTS = 300, 20
@@ -144,6 +151,120 @@ async def test_people_who_come_and_go(serve):
     for task in reading:
         task.cancel()
     await asyncio.gather(*reading, return_exceptions=True)
+
+
+#: A hub as a process of its own, which can be stopped.
+SERVER = """
+import asyncio, sys
+from tornado.web import Application
+from sfere_tornado import Hub, HubConfig, SSEHandler
+from sfere_tornado.config import GraceConfig, PresenceConfig
+
+class Events(SSEHandler):
+    def connection_key(self):
+        return ("lobby", self.get_query_argument("name"))
+
+async def main():
+    hub = Hub(HubConfig(presence=PresenceConfig(grace=GraceConfig(client=float(sys.argv[1])))))
+    print(hub.listen(Application([("/events", Events)]), 0), flush=True)
+    await hub.run_until_signal(window=0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=60)
+async def test_a_process_that_was_stopped_takes_nobody_for_gone(io_loop):
+    """Stopped in the middle of a grace, for longer than that: who comes back meanwhile was never gone, who does not has left."""
+
+    async def enter(name):
+        return await StreamClient.open(f"{server.url}/events?name={name}")
+
+    async with ServerProcess(SERVER, 3.0) as server:
+        phil, ann, brian = await enter("phil"), await enter("ann"), await enter("brian")
+        page = Page().take(await phil.quiet())
+        ann.close()
+        brian.close()
+        page.take(await phil.quiet(0.3))
+        server.signal(signal.SIGSTOP)
+        coming = asyncio.ensure_future(enter("ann"))
+        await asyncio.sleep(5)
+        server.signal(signal.SIGCONT)
+        await coming
+        page.take(await phil.quiet(0.3))
+        assert (page.left, set(page.roster)) == ([], {"phil", "ann", "brian"})
+        while not page.left:
+            page.take([await phil.event("presence_diff")])
+        page.take(await phil.quiet(1))
+        assert (page.left, page.joined) == ([("brian", "client")], ["ann", "brian"])
+        server.signal()
+        assert await server.ended() == 0
+        assert server.log == ""
+
+
+# -- the people of the benchmark
+
+
+async def crowd(serve, hub, monkeypatch, **ways):
+    """Let a small crowd come and go for a moment; returns what was found."""
+    for name, value in {"CHECKING": 0.1, "SETTLED": 0.5, "PATIENCE": 2.0, **ways}.items():
+        monkeypatch.setattr(f"benchmarks.crowd.{name}", value)
+    port = int(serve(Application([("/events", benchmark.Events)], sfere=hub)).rpartition(":")[2])
+
+    async def ask():
+        return benchmark.present(hub)
+
+    return await Crowd(port, ask, members=30, seconds=1.5, grace=0.3, rate=15.0).run()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_crowd_that_comes_and_goes(serve, monkeypatch):
+    """People do everything that people do, others read of each departure once, and each roster that is looked at is true."""
+    found = await crowd(serve, benchmark.make_hub(0.3), monkeypatch)
+    assert (found.mistakes, found.wrong) == ({}, [])
+    assert min(found.done[way] for way in WAYS) > 0
+    assert found.read > 10 * found.done["leave"]
+    assert found.checks > 100
+    assert 0 <= min(found.first) <= min(found.last)
+
+
+class Faulty(PresenceEvents):
+    """Makes events with a fault, of which each test has one."""
+
+    fault = ""
+
+    def diff(self, changes):
+        changes = list(changes)
+        if self.fault == "nobody leaves":
+            changes = [change for change in changes if change.kind != "left"]
+        events = super().diff(changes)
+        return events * 2 if self.fault == "all twice" else events
+
+    def state(self, members):
+        return super().state(members[:-3] if self.fault == "left out" else members)
+
+
+@pytest.mark.parametrize(
+    ("grace", "fault", "mistakes"),
+    [
+        (0.0, "", {"flaps"}),
+        (60.0, "", {"missed"}),
+        (0.3, "nobody leaves", {"missed"}),
+        (0.3, "all twice", {"doubled", "flaps"}),
+        (0.3, "left out", {"rosters", "doubled"}),
+    ],
+    ids=["no grace", "grace without end", "nobody leaves", "all twice", "left out"],
+)
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=60)
+async def test_the_crowd_finds_out_what_is_wrong(serve, monkeypatch, grace, fault, mistakes):
+    """Reloads that are told, departures that are not, or twice, and rosters without somebody are found out."""
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr("sfere_tornado.registries.presence.PresenceEvents", Faulty)
+    found = await crowd(serve, benchmark.make_hub(grace), monkeypatch, PATIENCE=0.5)
+    assert mistakes <= set(found.mistakes), found.wrong
+    assert found.wrong
 
 
 @pytest.mark.gen_test(timeout=60)

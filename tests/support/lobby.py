@@ -85,12 +85,12 @@ class Lobby:
             f"{url or self.url}/events?{urlencode({'name': name, **query})}", headers=headers
         )
 
-    async def sign(self, name, **fields):
+    async def sign(self, name, *, path="/signs", headers=None, **fields):
         """Send a sign, as the script does; returns the status."""
         async with await StreamClient.open(
-            f"{self.url}/signs?{urlencode({'name': name})}",
+            f"{self.url}{path}?{urlencode({'name': name})}",
             method="POST",
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            headers={"Content-Type": "application/x-www-form-urlencoded", **(headers or {})},
             body=urlencode(fields).encode(),
         ) as answer:
             return answer.status

@@ -1,15 +1,18 @@
 """The client's signs, and the script that gives them, as handlers."""
 
+import asyncio
 import gzip
 import re
 import time
 from pathlib import Path
 
 import pytest
-from support.lobby import Lobby
+from support.lobby import Events, Lobby, Page, Signs, key
 from support.waiting import eventually
 
+from sfere_tornado import hide, leave, show
 from sfere_tornado.config import GraceConfig, PresenceConfig
+from sfere_tornado.presence import MAX_METAS
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.web.presence import SCRIPT
 
@@ -94,6 +97,143 @@ async def test_a_sign_sets_the_alarm(serve):
     assert lobby.told("left") == []
     await eventually(lambda: lobby.told("left") == ["ann"])
     assert 0.05 <= time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("closed", "act"),
+    [
+        (False, lambda hub: hub.dispatch(leave(key("ann")))),
+        (True, lambda hub: hub.dispatch([hide(key("ann")), show(key("ann"))])),
+        (False, lambda hub: hub.store.purge(key("ann"))),
+    ],
+    ids=["leave", "show", "purge"],
+)
+@pytest.mark.gen_test
+async def test_what_an_application_says_of_a_member_sets_the_alarm(serve, closed, act):
+    """A wait that begins, or becomes shorter, by an act of the application ends on time too, and not with the next tick."""
+    brief = 0.05
+    grace = GraceConfig(timeout=60.0, hidden=60.0, client=brief, leave=brief, revoked=brief)
+    lobby = Lobby(presence=PresenceConfig(grace=grace), timer=time.monotonic)
+    lobby.url = serve(lobby.app)
+    await lobby.enter("ann")
+    (stream,) = lobby.hub.store.peek(key("ann"))
+    if closed:
+        stream.end("timeout")
+    else:
+        # Under another key too, so that it stays open when this one is purged.
+        lobby.hub.store.put(key("other"), stream)
+    began = time.monotonic()
+    act(lobby.hub)
+    assert lobby.told("left") == []
+    await eventually(lambda: lobby.told("left") == ["ann"])
+    # The hub looks at those who are waited for every second in any case, at everything else every five.
+    assert brief <= time.monotonic() - began < 0.9
+
+
+@pytest.mark.gen_test
+async def test_a_departure_behind_a_stage_that_waits_sets_the_alarm(serve):
+    """Where a stage of the chain is awaited, the departure comes later, and ends on time all the same."""
+    gate = asyncio.Event()
+
+    async def slow(ctx):
+        if ctx.actions == [("sse_closed",)]:
+            await gate.wait()
+
+    lobby = Lobby(
+        presence=PresenceConfig(grace=GraceConfig(client=0.05)),
+        timer=time.monotonic,
+        interceptors=[{"id": "slow", "before_dispatch": slow}],
+    )
+    lobby.url = serve(lobby.app)
+    (await lobby.enter("ann")).close()
+    await eventually(lambda: lobby.hub.store.count() == 0)
+    began = time.monotonic()
+    gate.set()
+    await eventually(lambda: lobby.told("left") == ["ann"])
+    assert 0.05 <= time.monotonic() - began < 0.9
+
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://other.example"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+@pytest.mark.gen_test
+async def test_a_page_of_another_site_makes_nobody_leave(lobby, headers, caplog):
+    """A form that any page may send, with the user's cookies, is answered 403, whatever it says; the member stays as it was."""
+    ann = await lobby.enter("ann", tab="t1")
+    for sign in ("leave", "hidden", "visible", "beat", "nonsense"):
+        assert await lobby.sign("ann", headers=headers, sign=sign) == 403
+    assert (lobby.state("ann"), lobby.told("left"), lobby.told("away")) == ("here", [], [])
+    own = {"Origin": lobby.url, "Sec-Fetch-Site": "same-origin"}
+    assert await lobby.sign("ann", headers=own, sign="hidden") == 204
+    assert (lobby.state("ann"), ann.parser.retry is not None) == ("away", True)
+
+
+@pytest.mark.gen_test
+async def test_an_application_may_trust_the_signs_of_another_origin(serve, caplog):
+    """``check_origin`` decides, as it does for streams."""
+
+    class Trusting(Signs):
+        def check_origin(self, origin):
+            return origin == "https://friend.example" or super().check_origin(origin)
+
+    lobby = Lobby(routes=[("/trusting", Trusting)])
+    lobby.url = serve(lobby.app)
+    await lobby.enter("ann")
+    for origin, status in (("https://friend.example", 204), (lobby.url, 204), ("https://evil.example", 403)):
+        assert await lobby.sign("ann", path="/trusting", headers={"Origin": origin}, sign="hidden") == status
+
+
+@pytest.mark.gen_test
+async def test_what_cannot_be_kept_of_a_member_costs_it_nothing(serve, caplog):
+    """Data that is too large is logged and left out: the stream opens and stays open, and its member is here, once."""
+
+    class Boasting(Events):
+        def presence_meta(self):
+            return {**super().presence_meta(), "device": "phone", "data": "x" * 2000}
+
+    lobby = Lobby(Boasting)
+    lobby.url = serve(lobby.app)
+    ann = await lobby.enter("ann", tab="t1")
+    state = await ann.json("presence_state")
+    assert (ann.status, lobby.state("ann"), lobby.told("left")) == (200, "here", [])
+    [meta] = state["members"]["ann"]["metas"]
+    assert (meta["tab"], meta["device"], meta["data"]) == ("t1", "phone", None)
+    [record] = [record for record in caplog.records if record.name == "sfere_tornado.registries"]
+    assert "'data'" in record.getMessage()
+    assert "default/lobby/ann" in record.getMessage()
+    lobby.say("hello")
+    assert (await ann.event("said")).data == "hello"
+
+
+@pytest.mark.gen_test
+async def test_as_many_streams_as_a_key_may_have_are_one_member(serve):
+    """Every stream opens and counts; of those beyond the number that is shown, the others only do not read."""
+    lobby = Lobby()
+    lobby.url = serve(lobby.app)
+    phil = await lobby.enter("phil")
+    count = lobby.hub.config.limits.per_key
+    assert count > MAX_METAS
+    tabs = [await lobby.enter("ann", tab=f"t{number}") for number in range(count)]
+    assert [tab.status for tab in tabs] == [200] * count
+    await eventually(lambda: lobby.hub.store.count(key("ann")) == count)
+    assert len(lobby.hub.presence.member(key("ann")).metas) == MAX_METAS
+    assert list((await tabs[-1].json("presence_state"))["members"]) == ["phil", "ann"]
+    for tab in tabs[:-1]:
+        tab.close()
+    await eventually(lambda: lobby.hub.store.count(key("ann")) == 1)
+    lobby.pass_time(5)
+    assert (lobby.state("ann"), lobby.told("left")) == ("here", [])
+    tabs[-1].close()
+    await eventually(lambda: lobby.hub.store.count(key("ann")) == 0)
+    lobby.pass_time(5)
+    page = Page().take(await phil.quiet())
+    assert (page.joined, page.left, page.roster) == (["ann"], [("ann", "client")], {"phil": False})
 
 
 @pytest.mark.parametrize(

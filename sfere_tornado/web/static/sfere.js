@@ -13,23 +13,31 @@
 //   cursor  the id with which the page was rendered: what happened since comes first
 //   key     tells several streams of one page apart
 
-const ids = {};
+// Kept for as long as the tab: a reload finds it again. Where storage is forbidden, it is kept for the page alone.
+const page = {};
 
-// Kept for as long as the tab: a reload finds it again. Where storage is forbidden, an id of this page alone must do.
-function tabId(key) {
-  if (ids[key]) return ids[key];
-  const fresh = Array.from(crypto.getRandomValues(new Uint8Array(12)), (n) => n.toString(16).padStart(2, "0")).join("");
+function find(name) {
   try {
-    ids[key] = sessionStorage.getItem(key) || fresh;
-    sessionStorage.setItem(key, ids[key]);
+    return page[name] || sessionStorage.getItem(name);
   } catch {
-    ids[key] = fresh;
+    return page[name];
   }
-  return ids[key];
+}
+
+function keep(name, value) {
+  page[name] = value;
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {}
+  return value;
+}
+
+function fresh() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (n) => n.toString(16).padStart(2, "0")).join("");
 }
 
 export function connect(url, { signs = null, beat = 0, leave = false, cursor = null, key = "sfere-tab", ...init } = {}) {
-  const tab = tabId(key);
+  const tab = keep(key, find(key) || fresh());
   const target = new URL(url, location.href);
   target.searchParams.set("tab", tab);
   if (cursor !== null) target.searchParams.set("last_event_id", cursor);
@@ -37,8 +45,10 @@ export function connect(url, { signs = null, beat = 0, leave = false, cursor = n
 
   // A beacon outlives the page; it is a form, which needs no preflight.
   const say = (sign) => signs !== null && navigator.sendBeacon(signs, new URLSearchParams({ tab, sign }));
-  const onVisibility = () => say(document.hidden ? "hidden" : "visible");
-  const onOpen = () => document.hidden && say("hidden");
+  const onVisibility = () => say(document.hidden ? keep(key + "-sign", "hidden") : "visible");
+  // To the server a tab is as it was when its stream broke. Meanwhile it may have been shown, by a page before this one
+  // or without a network; only of one that was never hidden there is nothing to say.
+  const onOpen = () => (document.hidden || find(key + "-sign")) && onVisibility();
   // Without the close, a page that the browser keeps for its back button would keep its stream; and as the last thing
   // every page is hidden, which is no sign of anything.
   const onHide = () => {
