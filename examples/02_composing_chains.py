@@ -11,7 +11,6 @@ Try it::
 
 import asyncio
 import time
-from contextlib import suppress
 
 from tornado.options import define, options, parse_command_line
 from tornado.web import Application, HTTPError, RequestHandler
@@ -87,11 +86,10 @@ routes = [("/events", Events), ("/say", Say), ("/shout", Say, {"interceptors": [
 
 
 async def main():
-    Application(routes, sfere=hub).listen(options.port, "127.0.0.1")
-    await asyncio.Event().wait()
+    hub.listen(Application(routes), options.port)
+    await hub.run_until_signal()
 
 
 if __name__ == "__main__":
     parse_command_line()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

@@ -8,7 +8,6 @@ Try it::
 """
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 from tornado.options import define, options, parse_command_line
@@ -32,11 +31,10 @@ def left(key, connection, cause):
 
 
 async def main():
-    Application([("/events/(guest|ticket)/(.+)", Events)], sfere=hub).listen(options.port, "127.0.0.1")
-    await asyncio.Event().wait()
+    hub.listen(Application([("/events/(guest|ticket)/(.+)", Events)]), options.port)
+    await hub.run_until_signal()
 
 
 if __name__ == "__main__":
     parse_command_line()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

@@ -7,7 +7,6 @@ Try it::
 """
 
 import asyncio
-from contextlib import suppress
 from itertools import count
 
 from tornado.options import define, options, parse_command_line
@@ -33,11 +32,12 @@ async def count_up():
 
 
 async def main():
-    Application([("/events", Events)], sfere=hub).listen(options.port, "127.0.0.1")
-    await count_up()
+    hub.listen(Application([("/events", Events)]), options.port)
+    counting = asyncio.create_task(count_up())
+    await hub.run_until_signal()
+    counting.cancel()
 
 
 if __name__ == "__main__":
     parse_command_line()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

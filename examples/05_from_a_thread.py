@@ -10,7 +10,6 @@ Try it::
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from tornado.options import define, options, parse_command_line
 from tornado.web import Application, RequestHandler
@@ -41,12 +40,10 @@ def work(job):
 
 
 async def main():
-    hub.start()
-    Application([("/events/(.+)", Events), ("/jobs/(.+)", Jobs)], sfere=hub).listen(options.port, "127.0.0.1")
-    await asyncio.Event().wait()
+    hub.listen(Application([("/events/(.+)", Events), ("/jobs/(.+)", Jobs)]), options.port)
+    await hub.run_until_signal()
 
 
 if __name__ == "__main__":
     parse_command_line()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

@@ -30,7 +30,7 @@ def test_every_example_is_tested():
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_example(name):
-    """The curl lines in the example's docstring show what it promises."""
+    """The curl lines in the example's docstring show what it promises; interrupted, it cuts its streams and ends well."""
     path = HERE / name
     doc = path.read_text().split('"""')[1]
     curls = [shlex.split(line.partition("#")[0]) for line in re.findall(r"^    (curl .*)$", doc, re.MULTILINE)]
@@ -60,14 +60,18 @@ def test_example(name):
                 wanted.pop(0)
             if not wanted:
                 break
-        for process in [stream, *others]:
+        for process in others:
             process.kill()
             process.communicate()
         assert wanted == [], seen
     finally:
         server.send_signal(signal.SIGINT)
         _, log = server.communicate(timeout=5)
+        last_words, _ = stream.communicate(timeout=5)
     assert (server.returncode, log) == (0, b"")
+    # 18: the stream was cut, so that a browser comes back; and it was told when.
+    assert stream.returncode == 18
+    assert re.search(r"^retry: \d+$", last_words, re.MULTILINE)
 
 
 def heed_interrupts():

@@ -12,7 +12,6 @@ import os
 import resource
 import time
 from collections import deque
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -50,13 +49,15 @@ async def measure():
         values.append(cpu)
         used, began = process, now
         if hub.streams:
+            top = max(10, *values)
             signals = {
                 "cpu": round(cpu),
                 "load": round(os.getloadavg()[0], 2),
                 "memory": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                 "pages": len(hub.streams),
                 "sent": sent,
-                "points": " ".join(f"{x},{97 - value * 0.94:.1f}" for x, value in enumerate(values)),
+                "top": round(top),
+                "points": " ".join(f"{x},{97 - 94 * value / top:.1f}" for x, value in enumerate(values)),
             }
             hub.dispatch(broadcast((ANY, ("dashboard", ANY)), patch_signals(signals, conflate="numbers")))
 
@@ -69,12 +70,13 @@ class Script(RequestHandler):
         self.finish(Path(self.settings["datastar"]).read_bytes())
 
 
-ROUTES = [("/", Page), ("/events", Events), ("/datastar.js", Script)]
+ROUTES = [("/", Page), ("/events", Events)]
 
 
 async def main(port, script):
     settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
-    port = hub.listen(Application(ROUTES, sfere=hub, **settings), port)
+    routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
+    port = hub.listen(Application(routes, **settings), port)
     print(f"The dashboard is open: http://127.0.0.1:{port}/", flush=True)
     measuring = asyncio.create_task(measure())
     await hub.run_until_signal(window=0, timeout=5)
@@ -86,5 +88,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8011, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.port, arguments.datastar))
+    asyncio.run(main(arguments.port, arguments.datastar))

@@ -1,14 +1,15 @@
 """A long job: an ordinary POST starts it, its progress and its result come over the stream, a reload resumes.
 
-python examples/job_progress/app.py --port 8012
-curl -i -d title=Sheep http://127.0.0.1:8012/jobs            # its answer says where the job is
-curl -N http://127.0.0.1:8012/jobs/JOB/events
+    python examples/job_progress/app.py --port 8012
+    curl -i -d title=Sheep http://127.0.0.1:8012/jobs            # its answer says where the job is
+    curl -N http://127.0.0.1:8012/jobs/JOB/events
+
+A job is a task beside the requests: it goes on whether anybody looks or not, and whoever looks sees how far it is.
 """
 
 import argparse
 import asyncio
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -106,13 +107,13 @@ ROUTES = [
     ("/jobs", Jobs),
     ("/jobs/([^/]+)", Page),
     ("/jobs/([^/]+)/events", Events),
-    ("/datastar.js", Script),
 ]
 
 
 async def main(port, script):
     settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
-    port = hub.listen(Application(ROUTES, sfere=hub, **settings), port)
+    routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
+    port = hub.listen(Application(routes, **settings), port)
     print(f"The jobs are open: http://127.0.0.1:{port}/", flush=True)
     await hub.run_until_signal(window=0, timeout=5)
 
@@ -122,5 +123,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8012, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.port, arguments.datastar))
+    asyncio.run(main(arguments.port, arguments.datastar))

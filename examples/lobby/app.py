@@ -10,7 +10,6 @@ Anybody may take any name here. An application with users takes the name from it
 
 import argparse
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 from tornado.web import Application, HTTPError, RequestHandler
@@ -129,5 +128,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--address", default="127.0.0.1", help="where to listen (default: %(default)s)")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.port, arguments.address))
+    asyncio.run(main(arguments.port, arguments.address))

@@ -1,20 +1,20 @@
 """The lobby in Datastar: the server sends the page's parts, and the page has no JavaScript of its own.
 
     python examples/lobby_datastar/app.py --port 8010
-    curl -N 'http://127.0.0.1:8010/events?datastar=%7B%22name%22:%22brian%22%7D' -H 'Datastar-Request: true'
+    curl -N 'http://127.0.0.1:8010/events?datastar=%7B%22name%22:%22brian%22,%22tab%22:%221%22%7D' -H 'Datastar-Request: true'
 
 Anybody may take any name here. An application with users takes the name from its session instead, never from signals.
 """
 
 import argparse
 import asyncio
-from contextlib import suppress
+import secrets
 from html import escape
 from pathlib import Path
 
 from tornado.web import Application, HTTPError, RequestHandler
 
-from sfere_tornado import ANY, Hub, broadcast, close_sse
+from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, broadcast, hide, leave
 from sfere_tornado.registries.datastar import (
     datastar,
     patch_elements,
@@ -35,18 +35,19 @@ hub = Hub.from_yaml(HERE / "lobby.yaml", registries=[datastar()])
 def field(values, name, longest):
     """Return a text that came from a page, or answer 400 and say why."""
     value = values.get(name, "")
-    if not isinstance(value, str) or not value.strip():
-        raise HTTPError(400, reason=f"The {name} must not be empty")
-    if len(value) > longest:
-        raise HTTPError(400, reason=f"The {name} must have at most {longest} characters")
+    if not isinstance(value, str) or not value.strip() or len(value) > longest or not value.isprintable():
+        raise HTTPError(400, reason=f"The {name} must have 1 to {longest} printable characters")
     return value
 
 
 def members():
-    """Who is here, for every page. Whatever people wrote goes through escape()."""
-    names = sorted(str(key.id) for key in hub.store.keys(LOBBY))
-    items = "".join(f'<li data-name="{escape(name)}">{escape(name)}</li>' for name in names)
-    return patch_elements(f'<ul id="members">{items}</ul>')
+    """Who is here, and who does not look; whatever people wrote goes through escape()."""
+    items = ""
+    for member in sorted(hub.presence.announced(LOBBY), key=lambda member: member.key.id):
+        name, away = escape(member.key.id), ' class="away" title="away"' if member.away else ""
+        items += f'<li data-name="{name}" data-class:me="el.dataset.name === $name"{away}>{name}</li>'
+    # Replaced and not morphed, so that each page finds anew which of them is its own.
+    return patch_elements(f'<ul id="members">{items}</ul>', mode="replace")
 
 
 def line(html):
@@ -58,9 +59,10 @@ def note(text):
     return line(f'<li class="note">{escape(text)}</li>')
 
 
-@hub.on_evict
-def left(key, connection, cause):
-    hub.dispatch(broadcast(LOBBY, members(), note(f"{key.id} left")))
+@hub.on_presence
+def tell(change):
+    notes = [note(f"{change.key.id} {change.kind}")] if change.kind in {"joined", "left"} else []
+    return broadcast(LOBBY, members(), *notes, exclude={change.key})
 
 
 class Page(DatastarHandler):
@@ -68,8 +70,9 @@ class Page(DatastarHandler):
         name = self.get_argument("name", "")
         if not name:
             return self.render_string("door.html").decode()
-        signals = signals_json({"name": field({"name": name}, "name", LONGEST_NAME), "text": "", "state": "connecting"})
-        return self.render_string("room.html", name=name, signals=signals).decode()
+        name = field({"name": name}, "name", LONGEST_NAME)
+        first = {"name": name, "tab": secrets.token_urlsafe(9), "text": "", "state": "connecting", "_left": False}
+        return self.render_string("room.html", name=name, signals=signals_json(first)).decode()
 
 
 class Member(DatastarHandler):
@@ -77,18 +80,21 @@ class Member(DatastarHandler):
 
     def prepare(self):
         self.name = field(self.signals, "name", LONGEST_NAME)
+        self.tab = field(self.signals, "tab", LONGEST_NAME)
 
     def connection_key(self):
         return ("lobby", self.name)
 
 
 class Events(Member):
+    def presence_meta(self):
+        return {**super().presence_meta(), "tab": self.tab}
+
     def on_open(self, connection):
-        here = patch_signals({"state": "connected"})
-        if len(hub.store.peek(connection.key)) > 1:  # a second tab of somebody who is here
-            return [here, members()]
-        joined = broadcast(LOBBY, members(), note(f"{self.name} joined"), exclude={connection.key})
-        return [here, members(), joined]
+        return [patch_signals({"state": "connected"}), members()]
+
+    def on_gap(self, connection, reason):
+        self.dispatch(note("Some of what was said meanwhile is missing"))
 
 
 class Say(Member):
@@ -103,12 +109,20 @@ class Say(Member):
         return [broadcast(LOBBY, line(said)), patch_signals({"text": ""})]
 
 
+class Hidden(Member):
+    """Datastar closes the stream of a tab that nobody looks at, so the page says that it is only hidden."""
+
+    def post(self):
+        self.dispatch(hide(tab=self.tab))
+
+
 class Leave(Member):
     with_open_sse = True
 
     def post(self):
         left = '<p id="state">You have left. <a href="/">Come in again</a></p>'
-        return [patch_elements_seq([left, '<form id="say" hidden></form>']), close_sse()]
+        rest = ['<ul id="members"></ul>', '<form id="say" hidden></form>', '<button id="leave" hidden></button>']
+        return [patch_elements_seq([left, *rest]), leave((DEFAULT_SCOPE, ("lobby", self.name)))]
 
 
 class Script(RequestHandler):
@@ -119,12 +133,19 @@ class Script(RequestHandler):
         self.finish(Path(self.settings["datastar"]).read_bytes())
 
 
-ROUTES = [("/", Page), ("/events", Events), ("/say", Say), ("/leave", Leave), ("/datastar.js", Script)]
+ROUTES = [
+    ("/", Page),
+    ("/events", Events),
+    ("/say", Say),
+    ("/hidden", Hidden),
+    ("/leave", Leave),
+]
 
 
 async def main(port, script):
     settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
-    port = hub.listen(Application(ROUTES, sfere=hub, **settings), port)
+    routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
+    port = hub.listen(Application(routes, **settings), port)
     print(f"The lobby is open: http://127.0.0.1:{port}/", flush=True)
     await hub.run_until_signal(window=0, timeout=5)
 
@@ -134,5 +155,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8010, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.port, arguments.datastar))
+    asyncio.run(main(arguments.port, arguments.datastar))

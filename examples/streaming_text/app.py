@@ -10,7 +10,6 @@ The words come from a list; a language model would be another loop in the effect
 import argparse
 import asyncio
 import secrets
-from contextlib import suppress
 from html import escape
 from itertools import cycle, islice
 from pathlib import Path
@@ -84,12 +83,13 @@ class Script(RequestHandler):
         self.finish(Path(self.settings["datastar"]).read_bytes())
 
 
-ROUTES = [("/", Page), ("/ask", Ask), ("/stop", Stop), ("/datastar.js", Script)]
+ROUTES = [("/", Page), ("/ask", Ask), ("/stop", Stop)]
 
 
 async def main(port, script):
     settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
-    port = hub.listen(Application(ROUTES, sfere=hub, **settings), port)
+    routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
+    port = hub.listen(Application(routes, **settings), port)
     print(f"Ask away: http://127.0.0.1:{port}/", flush=True)
     await hub.run_until_signal(window=0, timeout=5)
 
@@ -99,5 +99,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8013, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(arguments.port, arguments.datastar))
+    asyncio.run(main(arguments.port, arguments.datastar))

@@ -2,7 +2,8 @@
 
 ``patch_elements``, ``patch_elements_seq``, ``remove_elements``, ``patch_signals`` and ``execute_script`` only put the text
 of an event together. What goes out is the effect ``send``, as for every other event: interceptors see it there, and a
-broadcast encodes it once. Each has a constructor of the same name, which checks its options where they are written.
+broadcast encodes it once. Each has a constructor of the same name, which checks its options where they are written. The
+effect ``close_sse`` ends a stream; it is that of every stream, and here for convenience.
 
 A string is HTML, and JavaScript, by the caller's word: whatever came from people goes through ``html.escape``, a template
 or ``json.dumps`` first. An object with ``__html__`` has done that itself.
@@ -32,7 +33,7 @@ from .datastar_text import (
     signals_json,
     signals_text,
 )
-from .sse import receiver, send
+from .sse import close_sse, receiver, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -47,6 +48,7 @@ __all__ = (
     "NAMESPACES",
     "Mode",
     "Namespace",
+    "close_sse",
     "connection",
     "datastar",
     "execute_script",

@@ -19,20 +19,25 @@ Others may read the same stream. To ``EventSource`` Datastar's events are events
 swap in, ``sse-swap="news"``, goes out as ``send(html, event="news")``, which Datastar ignores, as it does every event
 whose name does not begin with ``datastar``.
 
-Law: **an error never reaches the page.** What a verb method raises is Tornado's to answer, in its general words, and to
-log; what an effect raises is logged, and the stream goes on.
+Laws:
+
+- **An error never reaches the page.** What a verb method raises is Tornado's to answer, in its general words, and to log;
+  what an effect raises is logged, and the stream goes on.
+- **A page of another site runs no method**, as far as the request is one for a stream: it is refused before.
 """
 
 from __future__ import annotations
 
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tornado.web import HTTPError, RequestHandler
 
 from ..connection import Connection
+from ..dispatch.effects import as_items
 from ..errors import EffectShapeError
 from ..registries.datastar_text import html_text
+from .origin import refuse_foreign_page
 from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_json, signals_text
 from .sse import EVENT_STREAM_HEADERS, SSEMixin
 from .transport import has_left
@@ -90,8 +95,9 @@ class DatastarMixin(SSEMixin):
 
     @property
     def wants_stream(self) -> bool:
-        """Whether whoever made the request reads event streams: Datastar, or a browser's ``EventSource``."""
-        return self.is_datastar or self.request.headers.get("Accept", "").startswith("text/event-stream")
+        """Whether whoever made the request reads event streams: Datastar, a browser's ``EventSource``, or htmx 4."""
+        accepted = self.request.headers.get("Accept", "").lower().split(",")
+        return self.is_datastar or any(one.split(";")[0].strip() == "text/event-stream" for one in accepted)
 
     @property
     def signals(self) -> dict[str, Any]:
@@ -115,19 +121,52 @@ class DatastarMixin(SSEMixin):
         """Open a stream, for whoever asks; :meth:`on_open` returns what it begins with."""
         return _OPEN
 
+    def presence_meta(self) -> dict[str, Any]:
+        """Return what presence is to know of the stream; for overriding.
+
+        As of every stream, and that somebody looks: Datastar has no stream open in a hidden tab.
+        """
+        meta = super().presence_meta()
+        return {**meta, "hidden": False} if self.is_datastar else meta
+
+    async def head(self, *args: str, **kwargs: str) -> None:
+        """Answer with the headers of the stream alone; where ``get`` may be a page, only to who reads streams.
+
+        Raises:
+            HTTPError: 405 for others.
+        """
+        if type(self).get is not DatastarMixin.get and not self.wants_stream:
+            raise HTTPError(405)
+        await super().head(*args, **kwargs)
+
     def intercepts(self, verb: str) -> bool:
         """Tell whether a verb's method runs inside the chain; all do, and the stream is opened after it."""
         return True
 
     async def _run_chain(self, verb: str, *args: Any, **kwargs: Any) -> None:
+        if self.wants_stream:
+            # Tornado's own check exempts GET, and with this header a page of anybody's may make a browser POST.
+            refuse_foreign_page(self.request, self.check_origin)
         await super()._run_chain(verb, *args, **kwargs)
         if self._returned is not None:
-            await self.open_stream()
+            # Opened at once, or in parts behind what its client has missed: on_open says what a stream begins with.
+            on_open = _nothing if self.with_open_sse else self.on_open
+            self.__dict__["on_open"] = _beginning_with(as_items(self._returned), on_open)
+            try:
+                await self.open_stream()
+            finally:
+                # It has the handler in it: without the circle, both go when the stream does.
+                del self.__dict__["on_open"]
 
     async def _dispatch_request(
         self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
     ) -> None:
-        await super()._dispatch_request(effect, answer, {"signals": self.signals, **system})
+        try:
+            await super()._dispatch_request(effect, answer, {"signals": self.signals, **system})
+        finally:
+            # No effect, which a stage could have skipped.
+            if self.with_open_sse and effect == ("sse_opened",) and self._transport is not None:
+                system["sse"].close(reconnect=False)
 
     def _request_data(self) -> dict[str, Any]:
         data = {**super()._request_data(), "signals": self.signals}
@@ -178,24 +217,8 @@ class DatastarMixin(SSEMixin):
 
     def _answer_nothing(self) -> None:
         untouched = self.get_status() == 200 and not self._write_buffer and not self._headers_written
-        if self.is_datastar and untouched:
+        if self.wants_stream and untouched and self.request.method != "HEAD":
             self.set_status(204)
-
-    def _greet(self, ctx: Context, connection: Connection) -> Any:
-        return self._answer_on_stream(ctx, connection)
-
-    async def _answer_on_stream(self, ctx: Context, connection: Connection) -> None:
-        effects, self._returned = self._returned, None
-        try:
-            if effects:
-                await ctx.dispatch(effects)
-            if not self.with_open_sse:
-                greeting = super()._greet(ctx, connection)
-                if isawaitable(greeting):
-                    await greeting
-        finally:
-            if self.with_open_sse:
-                connection.close(reconnect=False)
 
     def _send_away(self, connection: Connection) -> None:
         if self.request.method not in self.stream_verbs:
@@ -214,3 +237,28 @@ class DatastarMixin(SSEMixin):
 
 class DatastarHandler(DatastarMixin, RequestHandler):
     """A request handler whose verb methods return effects for a Datastar page; see :class:`DatastarMixin`."""
+
+
+def _nothing(connection: Connection) -> None:
+    """Be the ``on_open`` of a stream that is not greeted."""
+
+
+def _beginning_with(effects: list[Any], on_open: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
+    """Return an ``on_open`` that returns effects before its own; a coroutine function where that is one."""
+
+    def begin(connection: Connection) -> Any:
+        own = on_open(connection)
+        return finish(own) if isawaitable(own) else _together(effects, own)
+
+    async def finish(own: Awaitable[Any]) -> list[Any] | None:
+        return _together(effects, await own)
+
+    async def begin_later(connection: Connection) -> list[Any] | None:
+        return await finish(on_open(connection))
+
+    return begin_later if iscoroutinefunction(on_open) else begin
+
+
+def _together(effects: list[Any], own: Any) -> list[Any] | None:
+    # None, not an empty list: there is then no dispatch for stages to stand around.
+    return [*effects, *as_items(own)] or None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isinf
 from typing import TYPE_CHECKING, Any, Final
 
 from tornado.web import HTTPError
@@ -60,14 +61,14 @@ def signals_text(request: HTTPServerRequest, max_size: int = MAX_SIGNALS_SIZE) -
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text says (RFC 8259); NaN and infinity, which Python would read, are none.
+    """Return what a JSON text says (RFC 8259); NaN and infinity, which Python would read, or make of a number, are none.
 
     Raises:
         HTTPError: 400 when it is no JSON, is nested beyond all measure, or has half of a surrogate pair, which could never
             be sent back.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if _SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -99,3 +100,10 @@ def check_signals(found: Any, max_depth: int = MAX_SIGNALS_DEPTH) -> dict[str, A
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text} is larger than any number of Python")
+    return number

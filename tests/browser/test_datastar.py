@@ -1,6 +1,8 @@
 """Datastar's real script in a real Chromium: every kind of patch, the lobby, and the other examples."""
 
 import asyncio
+import json
+from html import escape, unescape
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +12,7 @@ from support.waiting import eventually
 from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, HubConfig, StreamConfig, broadcast, close_sse
+from sfere_tornado.config import HistoryConfig
 from sfere_tornado.registries.datastar import (
     datastar,
     execute_script,
@@ -27,8 +30,15 @@ pytestmark = [
     pytest.mark.skipif(SCRIPT is None, reason=MISSING),
 ]
 
-AWKWARD = "<b>'\"&amp;\u2028\u2029\x85\x0b\ufeff  data: elements\n\nevent: x\n  </b>"
+AWKWARD = "<b>'\"&amp;&lt;/script&gt;\u2028\u2029\x85\x0b\ufeff  data: elements\n\nevent: x\n  </b>"
 NAME = "<img src=x onerror=document.title='!'> $name @post('/leave')"
+
+
+#: Says to a page what a browser says when another tab comes in front of it; headless ones have no front.
+HIDE = """(hidden) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
 
 
 class Script(RequestHandler):
@@ -68,8 +78,8 @@ class Fail(Events):
 class Open:
     """An application of this process, and a page of it in a browser."""
 
-    def __init__(self, serve):
-        self.hub = Hub(HubConfig(stream=StreamConfig(retry=0.1)), registries=[datastar()])
+    def __init__(self, serve, **config):
+        self.hub = Hub(HubConfig(stream=StreamConfig(retry=0.1), **config), registries=[datastar()])
         routes = [("/", Page), ("/events", Events), ("/ask", Ask), ("/fail", Fail), ("/datastar.js", Script)]
         self.url = serve(Application(routes, sfere=self.hub)) + "/"
 
@@ -130,11 +140,104 @@ async def test_awkward_html_arrives_unchanged(serve):
     async with Open(serve) as there:
         there.send(patch_elements(f"<pre>x{AWKWARD}</pre>", selector="#list", mode="inner"))
         await there.shows("document.querySelector('#list b') !== null", True)
-        expected = AWKWARD.removeprefix("<b>").removesuffix("</b>").replace("&amp;", "&")
+        expected = unescape(AWKWARD.removeprefix("<b>").removesuffix("</b>"))
         assert await there.page.locator("#list pre").evaluate("(pre) => pre.textContent.slice(1)") == expected
         there.send(patch_elements("<pre>one\r\ntwo\rthree</pre>", selector="#list", mode="inner"))
         await there.shows("document.querySelector('#list pre').textContent", "one\ntwo\nthree")
+        # In an attribute, in text and in a script of the HTML itself, whose end is its end.
+        title = "a\"b'c\u2028d\u2029\ndata: elements\n\nevent: x"
+        html = f'<p title="{escape(title)}">{escape("</script></p>")}</p><script>window.own = "<!-- <b>"</script><i>after</i>'
+        there.send(patch_elements(html, selector="#list", mode="inner"))
+        await there.shows("window.own", "<!-- <b>")
+        assert await there.page.get_attribute("#list p", "title") == title
+        assert await there.page.text_content("#list p") == "</script></p>"
+        assert await there.page.text_content("#list i") == "after"
+        there.send(execute_script(f"window.said = {json.dumps(title + '</script><!-- <script>')}"))
+        await there.shows("window.said", title + "</script><!-- <script>")
         assert there.problems == []
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_whatever_is_sent_is_shown(serve):
+    """Many texts of awkward characters, each sent as an element, as a signal and in a script, are the same in the page."""
+    signs = [
+        "\r\n",
+        "\n",
+        "\n\n",
+        " ",
+        "  ",
+        "\t",
+        "\u2028",
+        "\u2029",
+        "\x85",
+        "\x0b",
+        "\x0c",
+        "\x1c",
+        "\ufeff",
+        "\u00a0",
+        "é",
+        "\U0001f600",
+    ]
+    signs += [
+        "</script>",
+        "</pre>",
+        "<!--",
+        "-->",
+        "]]>",
+        "'",
+        '"',
+        "`",
+        "${x}",
+        "\\",
+        "&amp;",
+        "$kept",
+        "@get('/x')",
+        "data: x",
+        "event: y",
+    ]
+    texts = ["".join(signs), *(f"a{one}b" for one in signs), *(f"{one}a{one}" for one in signs)]
+    async with Open(serve) as there:
+        for text in texts:
+            there.send(
+                patch_elements(f'<p id="kept" title="{escape(text)}">{escape(text)}</p>'),
+                patch_signals({"name": text}),
+                execute_script(f"window.said = {json.dumps(text)}"),
+            )
+            # HTML has no other line end than LF; JSON has them all.
+            shown = text.replace("\r\n", "\n")
+            await there.shows("[window.said, document.querySelector('#name').textContent]", [text, text])
+            found = "[...document.querySelectorAll('#kept')].map((p) => [p.textContent, p.title])"
+            await there.shows(found, [[shown, shown]])
+        assert there.problems == []
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_what_was_missed_is_patched_in(serve):
+    """Of a category that is kept, a page that was cut, or hidden, gets each patch that it has missed, in order, once."""
+    items = "[...document.querySelectorAll('#list li')].map((item) => item.textContent)"
+
+    def item(n):
+        return patch_elements(f"<li>{n}</li>", selector="#list", mode="append"), patch_signals({"late": n})
+
+    async with Open(serve, history=HistoryConfig()) as there:
+        there.send(*item(1))
+        await there.shows(items, ["a", "b", "1"])
+        [first] = there.hub.streams
+        first.close(reconnect=True)
+        await eventually(lambda: not there.hub.streams)
+        there.send(*item(2))
+        there.send(*item(3))
+        await eventually(lambda: there.hub.streams)
+        there.send(*item(4))
+        await there.shows(items, ["a", "b", "1", "2", "3", "4"])
+        await there.page.evaluate(HIDE, True)
+        await eventually(lambda: not there.hub.streams)
+        there.send(*item(5))
+        await there.page.evaluate(HIDE, False)
+        await there.shows(items, ["a", "b", "1", "2", "3", "4", "5"])
+        await there.shows("document.querySelector('#late').textContent", "5")
+        there.send(*item(6))
+        await there.shows(items, ["a", "b", "1", "2", "3", "4", "5", "6"])
 
 
 @pytest.mark.gen_test(timeout=120)
@@ -194,13 +297,9 @@ async def test_what_brings_a_page_back(serve):
         [first] = there.hub.streams
         first.close(reconnect=True)
         await eventually(lambda: there.hub.store.count() == 1 and first not in there.hub.streams)
-        hide = """(hidden) => {
-            Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
-            document.dispatchEvent(new Event('visibilitychange'));
-        }"""
-        await there.page.evaluate(hide, True)
+        await there.page.evaluate(HIDE, True)
         await eventually(lambda: there.hub.store.count() == 0)
-        await there.page.evaluate(hide, False)
+        await there.page.evaluate(HIDE, False)
         await eventually(lambda: there.hub.store.count() == 1)
         there.send(patch_signals({"kept": 5}))
         await there.shows("document.querySelector('#kept').textContent", "5")
@@ -232,7 +331,7 @@ async def enter(browser, url, name):
 
 @pytest.mark.gen_test(timeout=120)
 async def test_the_lobby():
-    """Two tabs talk; one is closed and the other reads it at once; a name with markup is text; leaving is for good."""
+    """Two tabs talk; one is closed and the other reads it after two seconds; a name with markup is text; leaving is for good."""
     async with Example("lobby_datastar") as lobby, Browser() as browser:
         door = await browser.tab(lobby.url)
         await door.fill("input", "brian")
@@ -251,6 +350,7 @@ async def test_the_lobby():
         await door.close()
         await wait_text(phil, "#members li", ["phil"])
         assert (await texts(phil, "#talk li"))[0] == "brian left"
+        assert await texts(phil, "#members .me") == ["phil"]
 
         stranger = await enter(browser, lobby.url, NAME)
         await wait_text(phil, "#members li", sorted([NAME, "phil"]))
@@ -261,10 +361,44 @@ async def test_the_lobby():
         await stranger.click("button.quiet")
         await stranger.wait_for_selector("text=You have left")
         await wait_text(phil, "#members li", ["phil"])
-        second = await enter(browser, lobby.url, "phil")
+    assert lobby.log == b""
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_what_leaves_no_trace_in_the_lobby():
+    """A reload and a second tab are told to nobody; a hidden tab is away, reads what it has missed, and is back."""
+    async with Example("lobby_datastar") as lobby, Browser() as browser, Browser() as other:
+        phil = await enter(other, lobby.url, "phil")
+        brian = await enter(browser, lobby.url, "brian")
+        await wait_text(phil, "#talk li", ["brian joined"])
+        await brian.reload()
+        await brian.wait_for_function("document.querySelector('#state span').textContent === 'connected'")
+        second = await enter(browser, lobby.url, "brian")
+
+        # One of two tabs is hidden: somebody still looks.
+        await brian.evaluate(HIDE, True)
+        await phil.fill("#say input", "one")
+        await phil.press("#say input", "Enter")
+        await second.wait_for_selector("#talk .said")
+        assert await phil.locator("#members .away").count() == 0
+        await second.evaluate(HIDE, True)
+        await wait_text(phil, "#members .away", ["brian"])
+        await phil.fill("#say input", "two")
+        await phil.press("#say input", "Enter")
+        await wait_text(phil, "#talk .said", ["philtwo", "philone"])
+        assert await texts(brian, "#talk .said") == []
+
+        await brian.evaluate(HIDE, False)
+        await wait_text(brian, "#talk .said", ["philtwo", "philone"])
+        await wait_text(phil, "#members .away", [])
+        await second.evaluate(HIDE, False)
+        await wait_text(second, "#talk .said", ["philtwo", "philone"])
         await second.close()
-        await phil.reload()
-        await wait_text(phil, "#members li", ["phil"])
+        # Longer than the two seconds after which a closed tab is told as left.
+        await phil.wait_for_timeout(2500)
+        assert await texts(phil, "#talk .note") == ["brian joined"]
+        assert await texts(phil, "#members li") == ["brian", "phil"]
+        assert await texts(brian, "#members .me") == ["brian"]
     assert lobby.log == b""
 
 

@@ -1,5 +1,6 @@
 """Datastar's events: the protocol's cases byte by byte, the official encoder as a yardstick, and what is refused."""
 
+import importlib
 import json
 from html import unescape
 
@@ -316,6 +317,22 @@ def test_elements_may_know_their_own_html():
     assert patched(received(several)) == {"elements": "<p id=p0></p>\n<p id=p1></p>"}
 
 
+@pytest.mark.parametrize("engine", ["markupsafe", "jinja2", "htpy"])
+def test_what_template_engines_make(engine):
+    """What these packages make of a name that looks like HTML is sent as they have escaped it, once."""
+    package, name = pytest.importorskip(engine, reason=f"not installed; pip install {engine}"), "<b>'\"&"
+    if engine == "markupsafe":
+        made = package.Markup("<p id=a>{}</p>").format(name)
+    elif engine == "jinja2":
+        made = package.Environment(autoescape=True).from_string("<p id=a>{{ name }}</p>").render(name=name)
+    else:
+        made = package.p("#a")[name]
+    for effect in (patch_elements(made), patch_elements_seq([made])):
+        html = patched(received(effect))["elements"]
+        assert "<b>" not in html
+        assert unescape(html).replace('"a"', "a") == f"<p id=a>{name}</p>"
+
+
 def test_safe_strings_are_not_escaped_by_what_they_are_joined_with():
     """A str subclass that escapes whatever is added to it, as markupsafe has, is sent as plain text."""
 
@@ -536,6 +553,16 @@ def test_modes_and_namespaces_are_named():
     assert NAMESPACES == ("html", "svg", "mathml")
     for mode in MODES:
         assert ("mode" in patched(received(patch_elements("<p></p>", selector="#a", mode=mode)))) == (mode != "outer")
+
+
+def test_a_stream_is_closed_by_the_same_effect():
+    """The room of Datastar has every effect that a page of it needs, the end of its stream among them."""
+    room = importlib.import_module("sfere_tornado.registries.datastar")
+    assert room.close_sse is close_sse
+    assert {"close_sse", "connection", "patch_elements", "patch_elements_seq", "remove_elements"} <= set(room.__all__)
+    assert {"patch_signals", "execute_script", *(f"sse_{verb}" for verb in ("get", "post", "put", "patch"))} <= set(
+        room.__all__
+    )
 
 
 def test_expressions_for_attributes():

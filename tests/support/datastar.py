@@ -31,10 +31,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Example:
-    """One of the Datastar examples as a process of its own."""
+    """One of the examples with a page as a process of its own; ``script`` is Datastar's, None for that of the CDN."""
 
-    def __init__(self, name):
+    def __init__(self, name, script=SCRIPT):
         self.app = EXAMPLES / name / "app.py"
+        self.script = script
         self.port = 0
         self.log = b""
 
@@ -46,7 +47,7 @@ class Example:
         await self.stop()
 
     async def start(self):
-        script = ["--datastar", str(SCRIPT)] if SCRIPT else []
+        script = ["--datastar", str(self.script)] if self.script else []
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             self.app,

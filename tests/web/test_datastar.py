@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from urllib.parse import quote
 
 import pytest
@@ -9,7 +10,22 @@ from support.logs import raised
 from support.waiting import eventually
 from tornado.web import Application, HTTPError, RequestHandler
 
-from sfere_tornado import ANY, Hub, HubConfig, Registry, StoreConfig, broadcast, close_sse, send
+from sfere_tornado import (
+    ANY,
+    Connection,
+    Hub,
+    HubConfig,
+    Registry,
+    StoreConfig,
+    StreamConfig,
+    broadcast,
+    close_sse,
+    fail_fast,
+    hide,
+    send,
+    with_connection,
+)
+from sfere_tornado.config import HistoryConfig, PresenceConfig
 from sfere_tornado.registries.datastar import connection, datastar, execute_script, patch_elements, patch_signals
 from sfere_tornado.testing.stream_client import StreamClient, StreamEnded
 from sfere_tornado.web.datastar import DatastarHandler, DatastarMixin
@@ -218,8 +234,12 @@ async def test_event_source_reads_the_same_stream(serve):
 
     _, url = serving(serve, Events)
     query = quote('{"a":1}')
-    client = await StreamClient.open(f"{url}/events?datastar={query}", headers={"Accept": "text/event-stream"})
-    assert (await client.event()).data == '{"a":1}'
+    # The last is htmx 4's, with its extension.
+    for accept in ("text/event-stream", "Text/Event-Stream;q=1", "text/html, text/event-stream"):
+        client = await StreamClient.open(f"{url}/events?datastar={query}", headers={"Accept": accept})
+        assert (await client.event()).data == '{"a":1}'
+    for accept in ("*/*", "text/html", "text/event-streams", "text/html;x=text/event-stream"):
+        assert (await fetch(f"{url}/events?datastar={query}", headers={"Accept": accept}))[0] == 406
 
 
 @pytest.mark.gen_test
@@ -261,6 +281,147 @@ async def test_headers_and_status_reach_the_stream(serve):
     assert client.headers["Cache-Control"] == "no-cache"
     assert client.headers["Content-Type"] == "text/event-stream"
     assert client.headers["X-Accel-Buffering"] == "no"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.gen_test
+async def test_effects_come_before_what_on_open_returns(serve, wait):
+    """What a method has returned is what its stream begins with, also where on_open is a coroutine function."""
+
+    class Events(Keyed):
+        def get(self):
+            return [send("first"), send("second")]
+
+        if wait:
+
+            async def on_open(self, connection):
+                await asyncio.sleep(0)
+                return send("third")
+
+        else:
+
+            def on_open(self, connection):
+                return send("third")
+
+    hub, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert [(await client.event()).data for _ in range(3)] == ["first", "second", "third"]
+    hub.dispatch(broadcast(EVERYBODY, send("live")))
+    assert (await client.event()).data == "live"
+
+
+@pytest.mark.gen_test
+async def test_an_on_open_that_promises_more(serve):
+    """An on_open that is no coroutine function, and returns an awaitable all the same, is awaited."""
+
+    class Events(Keyed):
+        def get(self):
+            return send("first")
+
+        def on_open(self, connection):
+            async def later():
+                await asyncio.sleep(0)
+                return send("second")
+
+            return later()
+
+    _, url = serving(serve, Events)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    assert [(await client.event()).data for _ in range(2)] == ["first", "second"]
+
+
+# -- coming back
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_comes_back_gets_what_it_missed_then_what_it_begins_with(serve):
+    """Patches in a category that is kept are replayed, in order, once; the method's own effects follow, then live ones."""
+
+    class Events(Keyed):
+        def get(self):
+            return patch_signals({"state": "connected"})
+
+    hub, url = serving(serve, Events, config=HubConfig(history=HistoryConfig()))
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    await client.event()
+    hub.dispatch(broadcast(EVERYBODY, patch_elements("<p id=a>0</p>")))
+    last = (await client.event()).id
+    client.close()
+    await eventually(lambda: not hub.streams)
+    for n in range(1, 4):
+        hub.dispatch(broadcast(EVERYBODY, patch_elements(f"<p id=a>{n}</p>"), patch_signals({"n": n})))
+    hub.dispatch(with_connection(("default", ("page", "brian")), execute_script("go()")))
+    client = await StreamClient.open(url + "/events?name=brian", headers={**DATASTAR, "Last-Event-ID": last})
+    hub.dispatch(broadcast(EVERYBODY, patch_elements("<p id=a>live</p>")))
+    got = [(await client.event()).data for _ in range(9)]
+    assert got[:6] == [line for n in range(1, 4) for line in (f"elements <p id=a>{n}</p>", f'signals {{"n":{n}}}')]
+    assert got[6].startswith("selector body")
+    assert got[7:] == ['signals {"state":"connected"}', "elements <p id=a>live</p>"]
+    assert await client.quiet() == []
+
+
+@pytest.mark.gen_test
+async def test_what_goes_to_each_one_apart_is_not_kept(serve):
+    """With each=True an effect is written for one connection; who is not there when it happens never gets it, nor a gap."""
+
+    class Events(Keyed):
+        pass
+
+    hub, url = serving(serve, Events, config=HubConfig(history=HistoryConfig()))
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    hub.dispatch(broadcast(EVERYBODY, patch_signals({"kept": 1})))
+    hub.dispatch(broadcast(EVERYBODY, patch_signals({"apart": 1}), each=True))
+    kept, apart = await client.event(), await client.event()
+    # It bears the id of the one before it: to the client it is as if it had no id.
+    assert apart.id == kept.id
+    client.close()
+    await eventually(lambda: not hub.streams)
+    hub.dispatch(broadcast(EVERYBODY, patch_signals({"apart": 2}), each=True))
+    hub.dispatch(broadcast(EVERYBODY, patch_signals({"kept": 2})))
+    client = await StreamClient.open(url + "/events?name=brian", headers={**DATASTAR, "Last-Event-ID": kept.id})
+    assert (await client.event()).data == 'signals {"kept":2}'
+    assert await client.quiet() == []
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_page_that_is_behind_gets_the_newest_state(serve):
+    """Conflated signals: a page that does not read is not cut, and gets what the kernel had taken, then the newest only."""
+
+    class Events(Keyed):
+        pass
+
+    stream = StreamConfig(on_slow="conflate", max_outbox=256 * 1024)
+    hub, url = serving(serve, Events, config=HubConfig(stream=stream))
+    behind = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    sent = 5000
+    for n in range(sent):
+        hub.dispatch(broadcast(EVERYBODY, patch_signals({"n": n, "wide": "x" * 1000}, conflate="numbers")))
+        await asyncio.sleep(0)
+    got = []
+    while not got or got[-1] != sent - 1:
+        got.append(json.loads((await behind.event()).data.removeprefix("signals "))["n"])
+    assert got == sorted(set(got))
+    assert got[0] == 0
+    assert len(got) < sent
+    assert behind.clean is None
+
+
+@pytest.mark.parametrize(("headers", "away"), [(DATASTAR, False), ({"Accept": "text/event-stream"}, True)])
+@pytest.mark.gen_test
+async def test_a_stream_of_datastars_is_looked_at(serve, headers, away):
+    """Datastar opens a hidden tab's stream when somebody looks again; of an EventSource's nobody knows, so it stays away."""
+
+    class Events(Keyed):
+        pass
+
+    hub, url = serving(serve, Events, config=HubConfig(presence=PresenceConfig()))
+    client = await StreamClient.open(url + "/events?name=brian&tab=t1", headers=headers)
+    hub.dispatch(hide(("default", ("page", "brian")), tab="t1"))
+    client.close()
+    await eventually(lambda: not hub.streams)
+    assert [member.away for member in hub.presence.roster()] == [True]
+    await StreamClient.open(url + "/events?name=brian&tab=t1", headers=headers)
+    assert [member.away for member in hub.presence.roster()] == [away]
 
 
 # -- the open stream
@@ -391,6 +552,64 @@ async def test_a_short_stream_ends_also_when_effects_fail(serve, caplog):
     assert len(raised(caplog, "UnknownEffectError")) == 1
 
 
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+@pytest.mark.gen_test
+async def test_a_method_may_decide_whether_its_stream_stays(serve, verb):
+    """What a method says of with_open_sse counts for its request, and not what the class says."""
+
+    class Answer(Keyed):
+        with_open_sse = True
+
+        def get(self):
+            self.with_open_sse = False
+            return send("here")
+
+        post = get
+
+    hub, url = serving(serve, Answer)
+    client = await StreamClient.open(url + "/answer?name=brian", method=verb, headers=DATASTAR)
+    assert (await client.event()).data == "here"
+    assert await client.quiet() == []
+    assert (client.clean, hub.store.count()) == (None, 1)
+
+
+@pytest.mark.gen_test
+async def test_a_short_stream_ends_whatever_halts_its_dispatch(serve, caplog):
+    """An effect that fails, in a chain that halts at errors, ends the effects; the stream still ends, and cleanly."""
+
+    class Answer(DatastarHandler):
+        with_open_sse = True
+        interceptors = [fail_fast]
+
+        def post(self):
+            return [send("before"), ("no_such_effect",)]
+
+    hub, url = serving(serve, Answer)
+    client = await StreamClient.open(url + "/answer", **post({}))
+    assert await client.ended() is True
+    await eventually(lambda: not hub.streams)
+    assert len(raised(caplog, "UnknownEffectError")) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_short_stream_ends_where_a_greeting_would_be_awaited(serve):
+    """A stream that ends with its effects ends with them also where on_open, which is not asked, is a coroutine function."""
+
+    class Answer(DatastarHandler):
+        with_open_sse = True
+
+        def post(self):
+            return send("only this")
+
+        async def on_open(self, connection):
+            raise AssertionError("not a stream that stays")
+
+    _, url = serving(serve, Answer)
+    client = await StreamClient.open(url + "/answer", **post({}))
+    assert (await client.event()).data == "only this"
+    assert await client.ended() is True
+
+
 # -- ordinary requests
 
 
@@ -429,6 +648,56 @@ async def test_one_method_may_serve_both(serve):
     assert (await fetch(url + "/page", headers={"Datastar-Request": "false"}))[1] == "<h1>page</h1>"
     client = await StreamClient.open(url + "/page", headers=DATASTAR)
     assert (await client.event()).data == "stream"
+
+
+# -- pages of other sites
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://other.example"},
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+@pytest.mark.parametrize("accept", [{"Accept": "text/event-stream"}, DATASTAR])
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+@pytest.mark.gen_test
+async def test_pages_of_other_sites_run_no_method(serve, verb, accept, foreign):
+    """Abuse: a stranger's page asks for a stream, with the user's cookies; the method that could do something is not run."""
+    ran = []
+
+    class Events(Keyed):
+        pass
+
+    class Say(Keyed):
+        def get(self):
+            ran.append("method")
+            return broadcast(EVERYBODY, send("in the user's name"))
+
+        post = get
+
+    _, url = serving(serve, Events, Say)
+    client = await StreamClient.open(url + "/events?name=brian", headers=DATASTAR)
+    status, _, _ = await fetch(url + "/say?name=brian", method=verb, headers={**accept, **foreign}, body=b"")
+    assert (status, ran, await client.quiet()) == (403, [], [])
+    own = {**accept, "Sec-Fetch-Site": "same-origin"}
+    assert (await fetch(url + "/say?name=brian", method="POST", headers=own, body=b""))[0] == 204
+    assert (await client.event()).data == "in the user's name"
+
+
+@pytest.mark.gen_test
+async def test_a_page_may_be_linked_to_from_anywhere(serve):
+    """What is no request for a stream, such as following a link to a page, is not refused."""
+
+    class Page(DatastarHandler):
+        def get(self):
+            return "<h1>page</h1>"
+
+    _, url = serving(serve, Page)
+    followed = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Site": "cross-site"}
+    assert (await fetch(url + "/page", headers=followed))[:2] == (200, "<h1>page</h1>")
 
 
 # -- in the dispatch
@@ -496,6 +765,102 @@ async def test_an_interceptor_sees_every_send(serve):
     await client.event()
     assert (await fetch(url + "/events?name=brian", **post({})))[0] == 204
     assert seen == [('signals {"n":1}', True), ('signals {"n":2}', True)]
+
+
+@pytest.mark.gen_test
+async def test_the_connections_of_a_dispatch(serve):
+    """Returned effects have one connection: the one that was named, else the open one of the key, else a new one."""
+    registry, seen = Registry("test"), []
+
+    @registry.effect("look")
+    def look(ctx):
+        seen.append(ctx.system["sse"])
+
+    class Events(Keyed):
+        pass
+
+    class Look(Keyed):
+        with_open_sse = True
+
+        def post(self):
+            if self.get_query_argument("other", ""):
+                [self.answer_on] = self.hub.store.peek(("default", ("page", "phil")))
+            return ("look",)
+
+    hub, url = serving(serve, Events, Look, registries=[registry])
+    for name in ("brian", "phil"):
+        await StreamClient.open(f"{url}/events?name={name}", headers=DATASTAR)
+    brian, phil = hub.streams
+    for query, expected in (("?name=brian&other=1", phil), ("?name=brian", brian)):
+        assert (await fetch(url + "/look" + query, **post({})))[0] == 204
+        assert seen.pop() is expected
+    assert (await fetch(url + "/look?name=nobody", **post({})))[0] == 200
+    assert isinstance(seen[0], Connection)
+    assert seen[0] not in (brian, phil)
+
+
+@pytest.mark.gen_test
+async def test_an_application_may_keep_connections_in_its_own_way(serve):
+    """A stage sees each stream that opens, whether it ends with its effects, and the same connection when it closes."""
+    kept = []
+
+    def keep(ctx):
+        if ctx.actions == [("sse_opened",)] and not ctx.system["handler"].with_open_sse:
+            kept.append(ctx.system["sse"])
+        elif ctx.actions == [("sse_closed",)] and ctx.system["sse"] in kept:
+            kept.remove(ctx.system["sse"])
+
+    class Events(DatastarHandler):
+        def get(self):
+            return []
+
+    class Short(Events):
+        with_open_sse = True
+
+    hub, url = serving(serve, Events, Short, interceptors=[{"id": "keep", "before_dispatch": keep}])
+    client = await StreamClient.open(url + "/events", headers=DATASTAR)
+    short = await StreamClient.open(url + "/short", headers=DATASTAR)
+    assert await short.ended() is True
+    [stream] = kept
+    stream.deliver(b"data: by hand\n\n")
+    assert (await client.event()).data == "by hand"
+    client.close()
+    await eventually(lambda: not hub.streams)
+    assert kept == []
+
+
+@pytest.mark.gen_test
+async def test_chains_compose_around_returned_effects(serve):
+    """Around the method, and around the opening of its stream, stand the stages of hub, class and route, outermost first."""
+    trace = []
+
+    def named(name):
+        def note(when, ctx):
+            if ctx.actions[0][0] in {"request", "sse_opened"}:
+                trace.append(f"{when} {name} {ctx.actions[0][0]}")
+
+        return {"id": name, "before_dispatch": partial(note, "in"), "after_dispatch": partial(note, "out")}
+
+    class Answer(DatastarHandler):
+        with_open_sse = True
+        interceptors = [named("class")]
+
+        def get(self):
+            trace.append("method")
+            return send("x")
+
+    route = [("/answer", Answer, {"interceptors": [named("route")]})]
+    _, url = serving(serve, routes=route, interceptors=[named("hub")])
+    client = await StreamClient.open(url + "/answer", headers=DATASTAR)
+    assert await client.ended() is True
+    names = ("hub", "class", "route")
+    assert trace == [
+        *(f"in {name} request" for name in names),
+        "method",
+        *(f"out {name} request" for name in reversed(names)),
+        *(f"in {name} sse_opened" for name in names),
+        *(f"out {name} sse_opened" for name in reversed(names)),
+    ]
 
 
 @pytest.mark.gen_test
@@ -722,6 +1087,7 @@ async def test_some_requests_have_no_signals(serve):
         (b"{} {}", 400, "no JSON"),
         (b'{"a": NaN}', 400, "no JSON"),
         (b'{"a": -Infinity}', 400, "no JSON"),
+        (b'{"a": [-1e999]}', 400, "no JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", 400, "no JSON"),
         (b'{"a": "\\ud800"}', 400, "no JSON"),
         (b"[" * 50_000, 400, "no JSON"),
@@ -826,3 +1192,17 @@ async def test_head_shows_the_headers(serve):
     status, body, headers = await fetch(url + "/events", method="HEAD")
     assert (status, body, headers["Content-Type"]) == (200, "", "text/event-stream")
     assert not hub.streams
+
+
+@pytest.mark.gen_test
+async def test_head_of_a_page_is_not_that_of_a_stream(serve):
+    """Where GET is the application's own, which may be a page, HEAD is answered to who reads streams, and 405 to others."""
+
+    class Page(DatastarHandler):
+        def get(self):
+            return "<h1>page</h1>"
+
+    _, url = serving(serve, Page)
+    for headers, status, kind in (({}, 405, "text/html; charset=UTF-8"), (DATASTAR, 200, "text/event-stream")):
+        async with await StreamClient.open(url + "/page", method="HEAD", headers=headers) as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (status, kind)
