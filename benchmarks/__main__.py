@@ -19,6 +19,14 @@ BENCHMARKS = {
         "a broadcast through the whole chain, against a bare loop of socket.send",
         ["--streams", "20", "--rounds", "1"],
     ),
+    "patches": (
+        "a broadcast of a Datastar patch, against a send of the same bytes",
+        ["--streams", "20", "--rounds", "1"],
+    ),
+    "compression": (
+        "what shared compression saves and costs, against plain streams",
+        ["--streams", "20", "--rounds", "1"],
+    ),
     "latency": (
         "deliveries, departures noticed, and clients that do not read",
         ["--streams", "20", "--with-stalled", "10", "--stalled", "2", "--leaving", "5", "--rounds", "1"],
@@ -36,6 +44,10 @@ BENCHMARKS = {
         "clients cut at random, who come back and must get what they missed",
         ["--events", "2000", "--clients", "10", "--cuts", "50"],
     ),
+    "presence": (
+        "people who reload, drop and come back; each departure is read once by everybody, and no reload",
+        ["--members", "30", "--minutes", "0.05", "--grace", "0.3", "--rate", "10"],
+    ),
     "servers": (
         "whole servers: CPU per delivered event, against other libraries",
         ["--streams", "20", "--rounds", "1", "--only", "bare socket.send", "textbook Tornado"],
@@ -48,10 +60,10 @@ PACKAGES = ("tornado", "sse-starlette", "uvicorn", "uvloop", "h11", "httptools",
 
 def main(arguments: list[str]) -> int:
     """Run one benchmark, or all; returns the exit code."""
-    listing = "\n".join(f"  {name:10} {text}" for name, (text, _) in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:11} {text}" for name, (text, _) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Measure, and print tables.\n\n{listing}\n  all        each of these; some ten minutes (--quick)",
+        description=f"Measure, and print tables.\n\n{listing}\n  all         each of these; some twenty minutes (--quick)",
         epilog="Times differ by machine and hour: compare ratios. For its arguments: python -m benchmarks fanout --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -91,6 +91,7 @@ class Clients:
         self.receive: dict[int, Callable[[Any], int]] = {}
         self.buffer = bytearray(_BUFFER)
         self.expected = self.events = 0
+        self.counting = True
         self.stamp = self.at = 0
         self.waits: list[int] = []
 
@@ -122,7 +123,7 @@ class Clients:
             if not size:
                 self.drop(descriptor)
                 continue
-            count = buffer.count(MARK, 0, size)
+            count = buffer.count(MARK, 0, size) if self.counting else 0
             if not count:
                 continue
             self.at = clock()
@@ -171,7 +172,11 @@ class Clients:
         p99 = waits[len(waits) * 99 // 100]
         return Arrivals(events, waits[len(waits) // 2] / 1e9, p99 / 1e9, waits[-1] / 1e9, self.at)
 
-    def do_open(self, port: int, count: int, path: str, first: int, authority: str | None) -> float:
+    def do_swallow(self) -> None:
+        """Read as while something is expected, and count nothing: what comes is compressed, and has no marks."""
+        self.counting, self.expected = False, 1
+
+    def do_open(self, port: int, count: int, path: str, first: int, authority: str | None, headers: str = "") -> float:
         """Open so many streams; returns the seconds until the headers of all of them have come.
 
         Args:
@@ -180,12 +185,13 @@ class Clients:
             path: with ``{n}`` where the number of the client stands.
             first: the first number.
             authority: for TLS, the certificate, in text, of who vouches for the server.
+            headers: further lines of each request.
         """
         tls = None if authority is None else ssl.create_default_context(cadata=authority)
         begin = time.monotonic()
         waiting: set[int] = set()
         for number in range(first, first + count):
-            sock = connect(port, path.format(n=number), tls)
+            sock = connect(port, path.format(n=number), tls, headers=headers)
             waiting.add(sock.fileno())
             self.sockets[sock.fileno()] = sock
             self.poll.register(sock.fileno(), select.EPOLLIN)
@@ -243,12 +249,14 @@ class Clients:
         return time.monotonic() - begin
 
 
-def connect(port: int, path: str, tls: ssl.SSLContext | None, *, blocking: bool = False) -> socket.socket:
+def connect(
+    port: int, path: str, tls: ssl.SSLContext | None, *, blocking: bool = False, headers: str = ""
+) -> socket.socket:
     """Return a socket that is connected and has sent its request."""
     sock = socket.create_connection((HOST, port))
     if tls is not None:
         sock = tls.wrap_socket(sock, server_hostname=HOST)
-    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{headers}\r\n".encode())
     sock.setblocking(blocking)
     return sock
 

@@ -64,10 +64,18 @@ class Load:
         return self._ask("open", port=port, count=count, path=path, first=first, authority=None)
 
     async def opened(
-        self, port: int, count: int, *, path: str = EVENTS, first: int = 0, authority: str | None = None
+        self,
+        port: int,
+        count: int,
+        *,
+        path: str = EVENTS,
+        first: int = 0,
+        authority: str | None = None,
+        headers: str = "",
     ) -> float:
         """Open so many streams of a server in this process; returns seconds."""
-        self._pipe.send(("open", {"port": port, "count": count, "path": path, "first": first, "authority": authority}))
+        how = {"path": path, "first": first, "authority": authority, "headers": headers}
+        self._pipe.send(("open", {"port": port, "count": count, **how}))
         return await self._answer_in_turn()
 
     def leave(self, count: int) -> int:
@@ -78,6 +86,10 @@ class Load:
         """Do as :meth:`leave`, where the server is this process."""
         self._pipe.send(("leave", {"count": count}))
         return await self._answer_in_turn()
+
+    def swallow(self) -> None:
+        """Read what comes from now on and do not look at it."""
+        self._ask("swallow")
 
     def stall(self) -> None:
         """Read no more."""
