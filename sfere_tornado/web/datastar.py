@@ -28,7 +28,7 @@ Laws:
 
 from __future__ import annotations
 
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tornado.web import HTTPError, RequestHandler
@@ -244,7 +244,7 @@ def _nothing(connection: Connection) -> None:
 
 
 def _beginning_with(effects: list[Any], on_open: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
-    """Return an ``on_open`` that returns effects before its own; a coroutine function where that is one."""
+    """Return an ``on_open`` that returns effects before its own."""
 
     def begin(connection: Connection) -> Any:
         own = on_open(connection)
@@ -253,10 +253,7 @@ def _beginning_with(effects: list[Any], on_open: Callable[[Connection], Any]) ->
     async def finish(own: Awaitable[Any]) -> list[Any] | None:
         return _together(effects, await own)
 
-    async def begin_later(connection: Connection) -> list[Any] | None:
-        return await finish(on_open(connection))
-
-    return begin_later if iscoroutinefunction(on_open) else begin
+    return begin
 
 
 def _together(effects: list[Any], own: Any) -> list[Any] | None:
