@@ -14,6 +14,7 @@ from ..errors import HubError
 from ..registries.presence import announce
 from .alarm import Alarm
 from .clock import LeaseClock
+from .release import Release
 from .stopping import TIMEOUT, WINDOW, drain, run_until_signal, stop
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Life:
         self._last_loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._alarm: Alarm | None = None
+        self._release: Release | None = None
 
     @property
     def streams(self) -> dict[Connection, asyncio.Task[Any] | None]:
@@ -109,6 +111,7 @@ class Life:
         self.leases.watch(loop.time, self.watch.tick_seconds)
         self._alarm = Alarm(loop, self._due_in, self.tick)
         self._alarm.set()
+        self._release = Release(loop)
 
     def welcome(self) -> bool:
         """Start for a first stream, if need be; returns whether new streams are welcome in the running loop."""
@@ -129,6 +132,9 @@ class Life:
         if self._alarm is not None:
             self._alarm.stop()
             self._alarm = None
+        if self._release is not None:
+            self._release.flush()
+            self._release = None
         self.leases.rest()
         self.writer.meet(None)
         self._loop = None
@@ -179,6 +185,8 @@ class Life:
         going to everybody who is about to be cut too.
         """
         self.draining = True
+        if self._release is not None:
+            self._release.flush()
         # Also of a hub that was never started: a request that comes now must not start it.
         self._last_loop = self._loop or asyncio.get_running_loop()
         self.departures.close = False
@@ -208,6 +216,13 @@ class Life:
     def ended(self, connection: Connection) -> None:
         """Take note of a stream that has ended."""
         self.watch.remove(connection)
+
+    def let_go(self, closed: asyncio.Future[None]) -> None:
+        """Let the handler of a stream go, by its future, whose socket has closed."""
+        if self._release is None or self.draining:
+            closed.set_result(None)
+        else:
+            self._release.let_go(closed)
 
     def set_alarm(self) -> None:
         """Take note that something may be due earlier than it was."""

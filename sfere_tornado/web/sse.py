@@ -141,8 +141,9 @@ class SSEMixin(InterceptorMixin):
         """Take note that the client has left: ``sse_closed`` is dispatched, unless the stream had ended already."""
         if self._connection is not None:
             self._connection.end("timeout" if has_vanished(self._stream) else "client")
-        if self._socket_closed is not None and not self._socket_closed.done():
-            self._socket_closed.set_result(None)
+        closed, self._socket_closed = self._socket_closed, None
+        if closed is not None and not closed.done():
+            self.hub.let_go(closed)
         super().on_connection_close()
 
     @property
@@ -186,7 +187,7 @@ class SSEMixin(InterceptorMixin):
             return
         hub = self.hub
         welcome = hub.welcome()
-        self._socket_closed = asyncio.get_running_loop().create_future()
+        closed = self._socket_closed = asyncio.get_running_loop().create_future()
         settings = hub.config.stream
         connection = Connection(
             on_end=self._ended,
@@ -203,7 +204,7 @@ class SSEMixin(InterceptorMixin):
             # The dispatch that has opened the stream is over; kept, it would cost each stream two kilobytes.
             self._context = None
             if self._transport is not None:
-                await self._socket_closed
+                await closed
         except asyncio.CancelledError:
             # The loop is ending, or a host gave up on this request. Tornado would put an error page into the stream, and
             # log that it cannot: so the response is finished here, when its socket is closed.

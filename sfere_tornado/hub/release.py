@@ -1,0 +1,95 @@
+"""Letting handlers go whose socket has closed: at once, or, when many leave together, when all of them have been announced.
+
+What Tornado does at the end of a request takes half as long as a departure. When ten thousand leave together, that of the
+first would stand between the others and whoever waits to be told of them.
+
+How it works. The first few of a burst are let go at once. The others wait for two turns of the event loop in which nobody
+leaves: in the first one closed sockets are noticed, in the second their departures are known. Then they go, in slices.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ("AT_ONCE", "BURST", "LATEST", "SLICE", "Release")
+
+#: Seconds in which departures are one burst, 50 ms: on a quiet day, two people rarely leave in the same.
+BURST: Final = 0.05
+
+#: Handlers of a burst that are let go at once, 50: their ends together take a millisecond.
+AT_ONCE: Final = 50
+
+#: Seconds after which handlers are let go although others are still leaving, 1: they hold memory, and tasks.
+LATEST: Final = 1.0
+
+#: Handlers let go in one turn, 100: some two milliseconds.
+SLICE: Final = 100
+
+#: Turns without a departure after which a burst is over.
+_QUIET_TURNS: Final = 2
+
+
+class Release:
+    """Sets the futures that handlers wait for.
+
+    Args:
+        loop: the running one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._burst_began = self._wait_began = 0.0
+        self._in_burst = 0
+        # Departures when last looked, and turns since then in which there was none.
+        self._seen = self._quiet = 0
+
+    def __repr__(self) -> str:
+        return f"<Release: {len(self._waiting)} handlers waiting>"
+
+    def let_go(self, closed: asyncio.Future[None]) -> None:
+        """Let a handler go: set its future, now or soon."""
+        now = self._loop.time()
+        if now - self._burst_began > BURST:
+            self._burst_began, self._in_burst = now, 0
+        self._in_burst += 1
+        if self._in_burst <= AT_ONCE:
+            closed.set_result(None)
+            return
+        if not self._waiting:
+            self._wait_began, self._quiet = now, 0
+            self._look_later()
+        self._waiting.append(closed)
+
+    def flush(self) -> None:
+        """Let everybody go who waits, now."""
+        while self._waiting:
+            self._set_next()
+
+    def _look_later(self) -> None:
+        self._seen = len(self._waiting)
+        # A timer, although for no time: its turn comes after that of the sockets, which call_soon would overtake.
+        self._loop.call_later(0, self._look)
+
+    def _look(self) -> None:
+        self._quiet = self._quiet + 1 if len(self._waiting) == self._seen else 0
+        if self._quiet >= _QUIET_TURNS or self._loop.time() - self._wait_began > LATEST:
+            self._let_some_go()
+        elif self._waiting:
+            self._look_later()
+
+    def _let_some_go(self) -> None:
+        for _ in range(min(SLICE, len(self._waiting))):
+            self._set_next()
+        if self._waiting:
+            self._loop.call_soon(self._let_some_go)
+
+    def _set_next(self) -> None:
+        closed = self._waiting.popleft()
+        # The handler may have been cancelled meanwhile.
+        if not closed.done():
+            closed.set_result(None)
