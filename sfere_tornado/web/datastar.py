@@ -149,14 +149,7 @@ class DatastarMixin(SSEMixin):
             refuse_foreign_page(self.request, self.check_origin)
         await super()._run_chain(verb, *args, **kwargs)
         if self._returned is not None:
-            # Opened at once, or in parts behind what its client has missed: on_open says what a stream begins with.
-            on_open = _nothing if self.with_open_sse else self.on_open
-            self.__dict__["on_open"] = _beginning_with(as_items(self._returned), on_open)
-            try:
-                await self.open_stream()
-            finally:
-                # It has the handler in it: without the circle, both go when the stream does.
-                del self.__dict__["on_open"]
+            await self.open_stream()
 
     async def _dispatch_request(
         self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
@@ -220,6 +213,12 @@ class DatastarMixin(SSEMixin):
         if self.wants_stream and untouched and self.request.method != "HEAD":
             self.set_status(204)
 
+    def _greeting(self, connection: Connection) -> Any:
+        # Not kept: they would be there as long as the stream.
+        effects, self._returned = as_items(self._returned), None
+        own = None if self.with_open_sse else super()._greeting(connection)
+        return _together_later(effects, own) if isawaitable(own) else _together(effects, own)
+
     def _send_away(self, connection: Connection) -> None:
         if self.request.method not in self.stream_verbs:
             # Cut, Datastar would make the request again, and the method has run already.
@@ -239,21 +238,8 @@ class DatastarHandler(DatastarMixin, RequestHandler):
     """A request handler whose verb methods return effects for a Datastar page; see :class:`DatastarMixin`."""
 
 
-def _nothing(connection: Connection) -> None:
-    """Be the ``on_open`` of a stream that is not greeted."""
-
-
-def _beginning_with(effects: list[Any], on_open: Callable[[Connection], Any]) -> Callable[[Connection], Any]:
-    """Return an ``on_open`` that returns effects before its own."""
-
-    def begin(connection: Connection) -> Any:
-        own = on_open(connection)
-        return finish(own) if isawaitable(own) else _together(effects, own)
-
-    async def finish(own: Awaitable[Any]) -> list[Any] | None:
-        return _together(effects, await own)
-
-    return begin
+async def _together_later(effects: list[Any], own: Awaitable[Any]) -> list[Any] | None:
+    return _together(effects, await own)
 
 
 def _together(effects: list[Any], own: Any) -> list[Any] | None:

@@ -256,7 +256,7 @@ class SSEMixin(InterceptorMixin):
         greeting = None
         if missed is None:
             try:
-                greeting = self.on_open(connection)
+                greeting = self._greeting(connection)
             except Exception:
                 connection.close(reason="error")
                 raise
@@ -291,14 +291,18 @@ class SSEMixin(InterceptorMixin):
         self._transport.start_reading()
         return self._transport
 
+    def _greeting(self, connection: Connection) -> Any:
+        """Return the effects that the stream begins with, or a promise of them."""
+        return self.on_open(connection)
+
     async def _open_in_parts(
         self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None, promised: Any
     ) -> None:
         """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
 
         Args:
-            missed: the id that the client came back with; None where :meth:`on_open` has been asked already.
-            promised: what it returned.
+            missed: the id that the client came back with; None where the greeting has been asked for already.
+            promised: the greeting, or a promise of it.
         """
         greeting = Greeting(connection)
 
@@ -325,7 +329,7 @@ class SSEMixin(InterceptorMixin):
             if missed is not None and hub.history is not None:
                 key, position = ctx.dispatch_data["stored_key"], ctx.dispatch_data["stored_position"]
                 await replay(hub.history, missed, key, position, write, on_gap)
-                promised = self.on_open(connection)
+                promised = self._greeting(connection)
             await dispatch(await maybe_await(promised))
             connection.go_live()
         except StreamClosedError:
