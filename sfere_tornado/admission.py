@@ -69,10 +69,13 @@ class Admission:
         held = self._store.peek(key)
         leaving = held if self._replaces(key) else ()
         if self.limits.per_scope is not None:
-            # Who has another key in the scope stays there.
-            gone = sum([one.scope for one in self._store.keys_of(each)].count(key.scope) == 1 for each in leaving)
-            self._check("per_scope", self._store.count((key.scope, ANY)) - gone, key.scope)
+            present = self._store.count((key.scope, ANY)) - sum(self._leaves_scope(each, key) for each in leaving)
+            self._check("per_scope", present, key.scope)
         self._check("per_key", len(held) - len(leaving), key)
+
+    def _leaves_scope(self, connection: Any, key: Key) -> bool:
+        """Tell whether a connection that leaves a key has no other one in its scope."""
+        return all(other == key or other.scope != key.scope for other in self._store.keys_of(connection))
 
     def _replaces(self, key: Key) -> bool:
         """Tell whether a newcomer takes the place of who holds its key; of a store of another kind it is not known."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ("AT_ONCE", "BURST", "LATEST", "SLICE", "Release")
+__all__ = ("BURST", "LATEST", "SLICE", "UNDELAYED", "Release")
 
 #: Seconds in which departures are one burst, 50 ms: on a quiet day, two people rarely leave in the same.
 BURST: Final = 0.05
 
 #: Handlers of a burst that are let go at once, 50: their ends together take a millisecond.
-AT_ONCE: Final = 50
+UNDELAYED: Final = 50
 
 #: Seconds after which handlers are let go although others are still leaving, 1: they hold memory, and tasks.
 LATEST: Final = 1.0
@@ -57,7 +57,7 @@ class Release:
         if now - self._burst_began > BURST:
             self._burst_began, self._in_burst = now, 0
         self._in_burst += 1
-        if self._in_burst <= AT_ONCE:
+        if self._in_burst <= UNDELAYED:
             closed.set_result(None)
             return
         if not self._waiting:

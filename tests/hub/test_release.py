@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sfere_tornado.hub.release import AT_ONCE, BURST, LATEST, SLICE, Release
+from sfere_tornado.hub.release import BURST, LATEST, SLICE, UNDELAYED, Release
 
 
 class Loop:
@@ -62,11 +62,11 @@ def prepared():
 def test_few_are_let_go_at_once():
     """Who leaves when few others do is let go at once, and nothing is left to be done."""
     loop, release, futures = prepared()
-    futures.leave(AT_ONCE)
-    assert futures.gone == AT_ONCE
+    futures.leave(UNDELAYED)
+    assert futures.gone == UNDELAYED
     loop.now += BURST + 0.01
     futures.leave(1)
-    assert futures.gone == AT_ONCE + 1
+    assert futures.gone == UNDELAYED + 1
     assert not loop.turn()
     assert repr(release) == "<Release: 0 handlers waiting>"
     futures.close()
@@ -75,15 +75,15 @@ def test_few_are_let_go_at_once():
 def test_a_burst_waits_for_its_end():
     """The others of a burst wait for two turns in which nobody leaves, and are let go in slices."""
     loop, release, futures = prepared()
-    futures.leave(AT_ONCE + 2 * SLICE)
+    futures.leave(UNDELAYED + 2 * SLICE)
     for _ in range(3):
         loop.turn()
         futures.leave(1)
-    assert futures.gone == AT_ONCE
+    assert futures.gone == UNDELAYED
     assert repr(release) == f"<Release: {2 * SLICE + 3} handlers waiting>"
     gone = []
     while loop.turn():
-        gone.append(futures.gone - AT_ONCE)
+        gone.append(futures.gone - UNDELAYED)
     assert gone == [0, 0, SLICE, 2 * SLICE, 2 * SLICE + 3]
     futures.close()
 
@@ -91,14 +91,14 @@ def test_a_burst_waits_for_its_end():
 def test_nobody_waits_for_ever():
     """While others leave without end, handlers are let go after a second all the same."""
     loop, _, futures = prepared()
-    (*_, first) = futures.leave(AT_ONCE + 1)
+    (*_, first) = futures.leave(UNDELAYED + 1)
     for _ in range(20):
         loop.now += LATEST / 20
-        futures.leave(2 * AT_ONCE)
+        futures.leave(2 * UNDELAYED)
         loop.turn()
     assert not first.done()
     loop.now = 100.0 + LATEST + 0.1
-    futures.leave(2 * AT_ONCE)
+    futures.leave(2 * UNDELAYED)
     loop.turn()
     assert first.done()
     futures.close()
@@ -107,10 +107,10 @@ def test_nobody_waits_for_ever():
 def test_who_was_cancelled_is_left_alone():
     """A handler that was cancelled meanwhile stops nobody; flushing lets the others go, and the turns to come find nobody."""
     loop, release, futures = prepared()
-    late = futures.leave(AT_ONCE + 2)
+    late = futures.leave(UNDELAYED + 2)
     late[-2].cancel()
     release.flush()
-    assert futures.gone == AT_ONCE + 2
+    assert futures.gone == UNDELAYED + 2
     assert loop.turn()
     assert not loop.turn()
     futures.close()
