@@ -20,7 +20,9 @@ from tornado.web import Application
 from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StoreConfig, StreamConfig, broadcast, send
 
 from .clients import ACKNOWLEDGED_AT_ONCE, HOST, allow_many_files
+from .fanout import microseconds
 from .load import Load
+from .serving import STOPPING
 from .table import Table, at_most, in_turns, middle, ratio
 
 if TYPE_CHECKING:
@@ -34,9 +36,6 @@ EVENTS: Final = 40
 
 #: Seconds in which what was written is read and acknowledged.
 RESTING: Final = 0.3
-
-#: Seconds in which the hub must have stopped.
-STOPPING: Final = 30.0
 
 PLAIN: Final = "plain"
 PACKED: Final = "packed"
@@ -116,11 +115,6 @@ async def measure(streams: int, rounds: int) -> None:
             table.row(f"{size} B, compressed: CPU", *shown, figure=more, bound=at_most(1.1))
         await hub.drain(window=0, timeout=STOPPING)
     table.show()
-
-
-def microseconds(taken: list[float]) -> str:
-    """Return the median as it is shown."""
-    return f"{middle(taken) * 1e6:.2f}"
 
 
 def main(arguments: list[str]) -> int:
