@@ -312,7 +312,7 @@ def test_a_dispatch_may_end_the_hub(end):
     @registry.effect("finish")
     async def finish(ctx):
         """Take a while."""
-        await asyncio.sleep(0.01)
+        await turns()
         ended.append("other")
 
     async def main():
@@ -513,7 +513,7 @@ def test_a_stage_that_waits_for_the_departed_ends_with_the_hub(end):
 
     async def slow(ctx):
         if ctx.actions == [("sse_closed",)]:
-            await asyncio.sleep(0.05)
+            await turns()
             ended.append(ctx.system["sse"].key.id)
 
     async def main():
@@ -593,14 +593,20 @@ def exits(monkeypatch):
         signal.signal(number, handler)
 
 
+async def turns():
+    """Give the event loop some turns, in which a signal is taken and what it sets off begins."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def signalled(hub, *numbers, **arguments):
     """Run until signals come; returns when the process would have been ended in any case."""
     running = asyncio.ensure_future(hub.run_until_signal(**arguments))
-    await asyncio.sleep(0.01)
+    await turns()
     for number in numbers:
         assert not running.done()
         signal.raise_signal(number)
-        await asyncio.sleep(0.01)
+        await turns()
     await running
 
 
@@ -670,9 +676,9 @@ def test_a_signal_makes_a_lame_duck_first(exits):
         hub = Hub()
         hub.start()
         running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=5, lame_duck=0.1))
-        await asyncio.sleep(0.01)
+        await turns()
         signal.raise_signal(signal.SIGTERM)
-        await asyncio.sleep(0.01)
+        await turns()
         assert (hub.ready, hub.draining) == (False, False)
         await running
         assert hub.draining
@@ -707,7 +713,7 @@ def test_signals_are_heard_while_a_hook_does_not_give_the_loop_back(exits):
         hub = Hub()
         hub.start()
         running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=0.1))
-        await asyncio.sleep(0.01)
+        await turns()
         # A hook that blocks.
         signal.raise_signal(signal.SIGTERM)
         heard.append(list(exits))

@@ -110,19 +110,19 @@ async def test_a_process_that_was_stopped_throws_nobody_out(io_loop):
         for first in range(0, 600, 100):
             names = range(first, first + 100)
             clients += await asyncio.gather(*(StreamClient.open(f"{server.url}/events?name={n}") for n in names))
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # half a lease; a process can only be stopped in real time
         server.signal(signal.SIGSTOP)
-        await asyncio.sleep(6)
+        await asyncio.sleep(6)  # twice a lease
         # What comes in the very moment of waking: requests and broadcasts, which look at the leases before anybody else.
         waking = asyncio.ensure_future(request(server.url + "/say?text=hello", "POST"))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # until they are in its sockets; it cannot tell
         server.signal(signal.SIGCONT)
         assert (await waking)[0] == 200
         assert {(await client.event()).data for client in clients} == {"hello"}
         assert (await state_of(server)) == {"left": [], "streams": 600, "readers": []}
 
         beats = [len(client.parser.comments) for client in clients]
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # some heartbeats
         for client, before in zip(clients, beats, strict=True):
             assert await client.quiet(0) == []
             assert len(client.parser.comments) > before

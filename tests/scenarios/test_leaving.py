@@ -67,7 +67,7 @@ def textbook(departures):
 
     class Slow(Events):
         async def prepare(self):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # as above
 
     return registry, Application([("/events", Events), ("/slow", Slow)])
 

@@ -118,7 +118,7 @@ async def test_people_who_come_and_go(serve):
     until = time.monotonic() + DURATION
     living = [asyncio.create_task(member.live(until)) for member in members.values()]
     while not all(task.done() for task in living):
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.25)  # between two checks
         now = time.monotonic()
         roster = {member.key.id for member in lobby.hub.presence.roster(LOBBY)}
         for name, member in members.items():
@@ -189,7 +189,7 @@ async def test_a_process_that_was_stopped_takes_nobody_for_gone(io_loop):
         page.take(await phil.quiet(0.3))
         server.signal(signal.SIGSTOP)
         coming = asyncio.ensure_future(enter("ann"))
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # beyond the grace; a process can only be stopped in real time
         server.signal(signal.SIGCONT)
         await coming
         page.take(await phil.quiet(0.3))

@@ -98,7 +98,7 @@ async def check_each_process(by_process):
         for _, other in rest:
             event = await other.event()
             assert (event.event, event.data) == ("left", leaver)
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(1.2)  # a heartbeat; other processes have no clock of ours
     for those in by_process.values():
         for _, client in those[1:]:
             assert await client.quiet(0) == []

@@ -198,7 +198,7 @@ async def test_a_cable_that_is_back_in_time_loses_nothing(cable):
     while loop.time() < pulled + 1.2:
         sent.append(str(len(sent)))
         lobby.hub.dispatch(broadcast(EVERYBODY, send(sent[-1])))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the kernel's clock is the real one
     health = connection.health()
     assert health.kernel.unacknowledged > 0
     assert health.kernel.silence > 1
@@ -219,7 +219,7 @@ async def test_idle_streams_beat_and_busy_ones_do_not(serve):
     busy = await StreamClient.open(url + "/events?name=busy")
     for n in range(11):
         lobby.hub.dispatch(broadcast((ANY, (ANY, "busy")), send(str(n))))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # less than a heartbeat
     assert await idle.quiet() == []
     assert len(await busy.quiet()) == 11
     assert 2 <= len(idle.parser.comments) <= 3
@@ -251,7 +251,7 @@ async def test_only_the_client_itself_can_tell_that_it_is_there_beyond_a_proxy(s
         began = loop.time()
         while loop.time() < began + 3:
             assert await beat(proxy.url, "beating") == 204
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # some beats in each lease
         if renewed_by == {"request"}:
             assert [(name, cause, reason) for name, cause, reason, _ in lobby.left] == [
                 ("pulled", "expired", "expired")

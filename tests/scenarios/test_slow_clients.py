@@ -79,7 +79,7 @@ async def test_a_hundred_stalled_clients_change_nothing_for_three_hundred_others
             event = {"n": n, "at": loop.time(), "text": "x" * 8000}
             await lobby.hub.dispatch(broadcast(EVERYBODY, send(event)))
             held = max([held, *(connection.outbox for connection in lobby.hub.streams)])
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a hundred events in a second
         assert await asyncio.gather(*reading) == [list(range(count))] * len(quick)
         return quantiles(waits, n=100)[98], held
 
@@ -159,7 +159,7 @@ async def test_a_client_that_takes_nothing_is_cut_after_the_stall_time(serve):
         seconds += 1
         clock.advance(1)
         lobby.hub.tick()
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # its kernel may take a last few bytes
     assert lobby.ended == {"stalled": "slow"}
     # The time begins with the last bytes that its kernel took; it is looked at every five seconds, and cut at the next look.
     assert 30 <= seconds <= 40

@@ -174,7 +174,7 @@ async def test_a_loop_that_was_blocked_before_the_signal_ends_too(io_loop, signa
         await asyncio.sleep(0.3)  # until it is blocked; nothing can tell
         began = server.stop()
         if signals == 2:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # or the two would be one
             server.stop()
         code, took = await server.ended_since(began)
         blocker.close()

@@ -982,7 +982,7 @@ async def test_effects_of_a_client_that_has_left_are_run(serve):
             return [send("welcome")]
 
         async def post(self):
-            seen.append("begun")
+            seen.append(self.request.connection.stream)
             await gate.wait()
             return [broadcast((ANY, ("page", "phil")), send("brian is off")), send("for nobody")]
 
@@ -996,8 +996,7 @@ async def test_effects_of_a_client_that_has_left_are_run(serve):
     )
     await eventually(lambda: seen)
     client.close()
-    # The kernel knows at once; give the server's side of the socket its turn.
-    await asyncio.sleep(0.02)
+    await eventually(seen[0].closed)
     gate.set()
     assert (await phil.event()).data == "brian is off"
     assert [key.id for key in hub.store.keys()] == ["phil"]

@@ -73,8 +73,11 @@ async def test_a_kept_connection_does_not_hold_up_the_end():
     """A browser's idle connection is closed; a request that never ends is left behind when time is over."""
     hub = Hub()
 
+    begun = []
+
     class Never(RequestHandler):
         async def get(self):
+            begun.append(self)
             await asyncio.Event().wait()
 
     app = application()
@@ -83,7 +86,7 @@ async def test_a_kept_connection_does_not_hold_up_the_end():
     idle = await StreamClient.connect(url)
     waiting = await StreamClient.connect(url)
     await waiting.send(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n")
-    await asyncio.sleep(0.05)
+    await eventually(lambda: begun)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await hub.drain(window=0, timeout=0.5)

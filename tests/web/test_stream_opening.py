@@ -36,34 +36,36 @@ async def resume(url, last):
 @pytest.mark.gen_test
 async def test_a_client_that_left_before_its_turn_opens_nothing(serve):
     """Gone while ``prepare`` was looking something up: no stage runs, nothing is stored."""
-    ran, go_on = [], asyncio.Event()
+    ran, go_on, begun = [], asyncio.Event(), []
 
     class Slow(Events):
         interceptors = [{"id": "watching", "before_dispatch": lambda ctx: ran.append(ctx.actions)}]
 
         async def prepare(self):
+            begun.append((asyncio.current_task(), self.request.connection.stream))
             await go_on.wait()
             ran.append("prepared")
 
     hub, app = application(Slow)
     client = await StreamClient.connect(serve(app))
     await client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
-    await asyncio.sleep(0.02)
+    await eventually(lambda: begun)
+    ((task, stream),) = begun
     client.close()
-    await asyncio.sleep(0.02)
+    await eventually(stream.closed)
     go_on.set()
-    await eventually(lambda: "prepared" in ran)
-    await asyncio.sleep(0.02)
+    await eventually(task.done)
     assert (ran, hub.streams, hub.store.keys(), hub.admission.total) == (["prepared"], {}, [], 0)
 
 
 @pytest.mark.gen_test
 async def test_a_client_that_leaves_while_its_greeting_is_prepared_has_left_once(serve):
     """What ``on_open`` promises comes too late, is written to nobody, and is no error."""
-    ended, go_on = [], asyncio.Event()
+    ended, go_on, tasks = [], asyncio.Event(), []
 
     class Slow(Events):
         async def on_open(self, connection):
+            tasks.append(asyncio.current_task())
             await go_on.wait()
             return send("too late")
 
@@ -75,7 +77,7 @@ async def test_a_client_that_leaves_while_its_greeting_is_prepared_has_left_once
     client.close()
     await eventually(lambda: ended)
     go_on.set()
-    await asyncio.sleep(0.02)
+    await eventually(tasks[0].done)
     assert (ended, hub.streams, hub.store.keys()) == (["client"], {}, [])
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 from ssl import SSLWantReadError, SSLWantWriteError
@@ -253,7 +254,7 @@ async def test_bytes_of_the_client_are_thrown_away_up_to_a_bound(pair):
     """Stray bytes hide no FIN; above max_unread the stream is cut."""
     made = pair(max_unread=1024)
     made.client.send(b"x" * 1024)
-    await asyncio.sleep(0.02)
+    await eventually(lambda: made.transport._unread == 1024)
     assert made.connection.reason is None
     made.client.send(b"x")
     await eventually(lambda: made.connection.reason == "error")
@@ -294,7 +295,7 @@ async def test_the_kernel_tells_what_was_acknowledged(pair):
     assert 0 <= view.silence < 1
     assert 0 < view.round_trip < 1
     made.fill()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # of the kernel's time, which is the real one
     assert made.transport.kernel().silence < 1
 
 
@@ -339,7 +340,7 @@ async def test_who_has_left_is_known_before_anything_is_done_for_him(pair):
     here = pair(opened=False)
     assert not has_left(here.stream)
     here.client.send(b"x")
-    await asyncio.sleep(0.01)
+    await eventually(lambda: select.select([here.stream.socket], [], [], 0)[0])
     assert not has_left(here.stream)
 
     closing = pair(opened=False)
