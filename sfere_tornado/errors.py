@@ -19,6 +19,7 @@ wrong. Facts are kept as attributes; the text is made from them.
     ├── MetaError (ValueError)                  what is to be known of a member cannot be kept
     ├── ConnectionClosedError (ConnectionError) something was to be sent on a closed stream
     ├── HubError (RuntimeError)                 a hub used in a state in which it cannot do that
+    ├── ListenError (OSError)                   an address and port that cannot be listened on
     ├── RegistryError (TypeError)               a registry, handler or interceptor of the wrong shape
     ├── UnknownEffectError (LookupError)        no effect and no action has that name
     ├── EffectShapeError (TypeError)            an item that is no effect tuple
@@ -49,6 +50,7 @@ __all__ = (
     "KeyShapeError",
     "KeyTakenError",
     "LimitReachedError",
+    "ListenError",
     "MetaError",
     "MissingDependencyError",
     "NoConnectionError",
@@ -252,6 +254,30 @@ class ConnectionClosedError(SfereError, ConnectionError):
 
 class HubError(SfereError, RuntimeError):
     """A hub was asked for something that its present state does not allow."""
+
+
+class ListenError(SfereError, OSError):
+    """An address and port cannot be listened on.
+
+    Args:
+        errno: the system's number, see :mod:`errno`; None where it has none.
+        problem: what is wrong, and what to do, without a full stop.
+        address: where it was to be.
+        port: the port.
+    """
+
+    def __init__(self, errno: int | None, problem: str, address: str, port: int) -> None:
+        super().__init__(errno, problem)
+        self.problem = problem
+        self.address = address
+        self.port = port
+
+    def __reduce__(self) -> tuple[type[ListenError], tuple[int | None, str, str, int]]:
+        # An OSError would be copied from its number and text alone.
+        return type(self), (self.errno, self.problem, self.address, self.port)
+
+    def __str__(self) -> str:
+        return f"cannot listen on port {self.port} of {self.address or 'every address'}: {self.problem}"
 
 
 class RegistryError(SfereError, TypeError):

@@ -18,6 +18,7 @@ from sfere_tornado.errors import (
     KeyShapeError,
     KeyTakenError,
     LimitReachedError,
+    ListenError,
     MetaError,
     MissingDependencyError,
     NoConnectionError,
@@ -53,6 +54,18 @@ ONE_OF_EACH = [
         (SfereError, ValueError),
         {"problem": "a key is a pair", "value": 7},
         "a key is a pair: 7",
+    ),
+    (
+        ListenError(98, "Address already in use", "127.0.0.1", 8000),
+        (SfereError, OSError),
+        {"errno": 98, "problem": "Address already in use", "address": "127.0.0.1", "port": 8000},
+        "cannot listen on port 8000 of 127.0.0.1: Address already in use",
+    ),
+    (
+        ListenError(None, "no such host", "", 0),
+        (SfereError, OSError),
+        {"errno": None, "problem": "no such host", "address": "", "port": 0},
+        "cannot listen on port 0 of every address: no such host",
     ),
     (
         LimitReachedError("per_key", 100, "k"),

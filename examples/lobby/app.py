@@ -26,6 +26,7 @@ from sfere_tornado import (
     leave,
     send,
 )
+from sfere_tornado.errors import ListenError
 
 HERE = Path(__file__).parent
 LOBBY = (ANY, ("lobby", ANY))
@@ -128,4 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--address", default="127.0.0.1", help="where to listen (default: %(default)s)")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.port, arguments.address))
+    try:
+        asyncio.run(main(arguments.port, arguments.address))
+    except ListenError as error:
+        parser.error(str(error))

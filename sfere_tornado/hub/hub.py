@@ -261,6 +261,10 @@ class Hub(Life):
 
         Returns:
             The port. :meth:`drain` stops the server.
+
+        Raises:
+            ListenError: when there is no such port or address, or somebody else has it; nothing is listened on then.
+            HubError: when the application has another hub already.
         """
         # The only door upwards: everybody looks for it here, and the room behind it knows Tornado.
         from ..web.serving import listen  # noqa: PLC0415  # see above

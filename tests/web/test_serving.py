@@ -1,6 +1,8 @@
 """Serving an application that has a hub: a backlog for a crowd, bounds on what a request may cost."""
 
 import asyncio
+import errno
+import gc
 import socket
 
 import pytest
@@ -9,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StreamConfig, broadcast, send
-from sfere_tornado.errors import HubError
+from sfere_tornado.errors import HubError, ListenError
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.web.serving import BACKLOG, SERVER_LIMITS
 
@@ -66,6 +68,34 @@ async def test_a_drain_sends_away_who_asks_on_a_connection_that_is_open_already(
     assert 2000 <= kept.parser.retry <= 3000
     assert not draining.done()
     await draining
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+async def test_there_is_no_such_port(port):
+    """A port that there is not is refused; the system would take it for another one."""
+    hub, app = Hub(), application()
+    with pytest.raises(ListenError, match=f"port {port} of 127.0.0.1: ports go from 0, .* to 65535"):
+        hub.listen(app, port)
+    assert ("sfere" in app.settings, hub.servers) == (False, [])
+
+
+@pytest.mark.gen_test
+# Tornado leaves a socket that cannot be bound to the garbage collection, which warns.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+async def test_what_cannot_be_listened_on_is_said():
+    """A port that somebody has, and an address that is not ours, are the system's errors, with what to do."""
+    hub = Hub()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match="take another, 0 for any free one") as caught:
+            hub.listen(application(), port)
+        assert (caught.value.errno, caught.value.port) == (errno.EADDRINUSE, port)
+    with pytest.raises(OSError, match=r"port 0 of 192\.0\.2\.1: "):
+        hub.listen(application(), 0, "192.0.2.1")
+    await hub.stop()
+    del caught
+    gc.collect()
 
 
 @pytest.mark.gen_test
