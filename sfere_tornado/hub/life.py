@@ -217,12 +217,12 @@ class Life:
         """Take note of a stream that has ended."""
         self.watch.remove(connection)
 
-    def let_go(self, closed: asyncio.Future[None]) -> None:
-        """Let the handler of a stream go, by its future, whose socket has closed."""
+    def let_go(self, end_request: Callable[[], object]) -> None:
+        """Let the handler of a stream go whose socket has closed: call what ends its request, now or soon."""
         if self._release is None or self.draining:
-            closed.set_result(None)
+            end_request()
         else:
-            self._release.let_go(closed)
+            self._release.let_go(end_request)
 
     def set_alarm(self) -> None:
         """Take note that something may be due earlier than it was."""

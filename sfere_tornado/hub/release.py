@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 __all__ = ("BURST", "LATEST", "SLICE", "UNDELAYED", "Release")
 
@@ -34,7 +35,7 @@ _QUIET_TURNS: Final = 2
 
 
 class Release:
-    """Sets the futures that handlers wait for.
+    """Calls what ends the requests of handlers.
 
     Args:
         loop: the running one.
@@ -42,7 +43,7 @@ class Release:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
         self._burst_began = self._wait_began = 0.0
         self._in_burst = 0
         # Departures when last looked, and turns since then in which there was none.
@@ -51,24 +52,24 @@ class Release:
     def __repr__(self) -> str:
         return f"<Release: {len(self._waiting)} handlers waiting>"
 
-    def let_go(self, closed: asyncio.Future[None]) -> None:
-        """Let a handler go: set its future, now or soon."""
+    def let_go(self, end_request: Callable[[], object]) -> None:
+        """Let a handler go: call what ends its request, now or soon."""
         now = self._loop.time()
         if now - self._burst_began > BURST:
             self._burst_began, self._in_burst = now, 0
         self._in_burst += 1
         if self._in_burst <= UNDELAYED:
-            closed.set_result(None)
+            end_request()
             return
         if not self._waiting:
             self._wait_began, self._quiet = now, 0
             self._look_later()
-        self._waiting.append(closed)
+        self._waiting.append(end_request)
 
     def flush(self) -> None:
         """Let everybody go who waits, now."""
         while self._waiting:
-            self._set_next()
+            self._waiting.popleft()()
 
     def _look_later(self) -> None:
         self._seen = len(self._waiting)
@@ -84,12 +85,6 @@ class Release:
 
     def _let_some_go(self) -> None:
         for _ in range(min(SLICE, len(self._waiting))):
-            self._set_next()
+            self._waiting.popleft()()
         if self._waiting:
             self._loop.call_soon(self._let_some_go)
-
-    def _set_next(self) -> None:
-        closed = self._waiting.popleft()
-        # The handler may have been cancelled meanwhile.
-        if not closed.done():
-            closed.set_result(None)

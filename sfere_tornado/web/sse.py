@@ -22,6 +22,7 @@ import asyncio
 import inspect
 import logging
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tornado.iostream import StreamClosedError
@@ -142,8 +143,8 @@ class SSEMixin(InterceptorMixin):
         if self._connection is not None:
             self._connection.end("timeout" if has_vanished(self._stream) else "client")
         closed, self._socket_closed = self._socket_closed, None
-        if closed is not None and not closed.done():
-            self.hub.let_go(closed)
+        if closed is not None:
+            self.hub.let_go(partial(self._end_request, closed))
         super().on_connection_close()
 
     @property
@@ -357,6 +358,13 @@ class SSEMixin(InterceptorMixin):
             self.on_close(connection)
         except Exception:
             log.exception("on_close of %s failed", type(self).__name__)
+
+    def _end_request(self, closed: asyncio.Future[None]) -> None:
+        """Let the handler's coroutine go on, now that the socket is closed, and Tornado end the request."""
+        # The coroutine may have been cancelled meanwhile. Or it hangs in a hook: then only this ends the request.
+        if not closed.done():
+            closed.set_result(None)
+        self.request.connection.close()  # type: ignore[union-attr]  # as for the stream
 
     def _concerns_tornado(self, error: DispatchError) -> bool:
         # Once the stream has begun there is no status left to send; the error is logged instead.

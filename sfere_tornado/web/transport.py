@@ -91,6 +91,9 @@ class StreamTransport:
         self._unread = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._on_closed: Callable[[], object] | None = on_closed
+        # The drain reader sees every close, and Tornado's own look would come on top of it: it ends the request, which
+        # the handler does too when it is let go. Of a crowd that leaves, that would stand between the others' departures.
+        stream.set_close_callback(None)
 
     def __repr__(self) -> str:
         return (
