@@ -26,16 +26,23 @@ from .serving import STOPPING
 from .table import Table, at_most, in_turns, middle, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-#: Bytes of JSON in an event, about: a price, and a small order.
-SIZES: Final = (120, 250, 500)
+    from collections.abc import Callable, Iterator
 
 #: Events in a round, each in a turn of its own; one alone is too short for the clock.
 EVENTS: Final = 40
 
 #: Seconds in which what was written is read and acknowledged.
 RESTING: Final = 0.3
+
+NAMES: Final = ("ada", "brian", "grace", "linus", "phil", "margaret", "tim", "radia")
+
+#: Words that are common in chats.
+WORDS: Final = (
+    "the of and to in is you that it he was for on are as with his they at be this have from or one had by word but not "
+    "what all were we when your can said there use an each which she do how their if will up other about out many then "
+    "them these so some her would make like him into time has look two more write go see number no way could people my "
+    "than first water been call who oil its now find long down day did get come made may part"
+)
 
 PLAIN: Final = "plain"
 PACKED: Final = "packed"
@@ -46,8 +53,8 @@ class Events(SSEHandler):
         return (self.get_query_argument("kind"), self.get_query_argument("n"))
 
 
-def orders(size: int) -> Iterator[dict[str, Any]]:
-    """Yield events without end, of about so many bytes of JSON, each another one."""
+def prices(size: int) -> Iterator[dict[str, Any]]:
+    """Yield orders without end, of about so many bytes of JSON, in which every number is another one, by chance."""
     chance = random.Random(size)
     number = 100_000
     while True:
@@ -64,6 +71,58 @@ def orders(size: int) -> Iterator[dict[str, Any]]:
             step += 1
             event[f"level{step}"] = {"bid": round(chance.uniform(10, 500), 2), "ask": chance.randrange(1_000)}
         yield event
+
+
+def progress_of_jobs() -> Iterator[dict[str, Any]]:
+    """Yield how far jobs have come, without end."""
+    chance = random.Random(1)
+    done = 0
+    while True:
+        done = (done + chance.randrange(50, 500)) % 90_000
+        yield {
+            "job": f"import-{chance.randrange(10)}",
+            "state": "running",
+            "step": "reading the rows of the file",
+            "done": done,
+            "of": 90_000,
+            "rate": round(chance.uniform(100, 400), 1),
+            "seconds_left": chance.randrange(10, 400),
+        }
+
+
+def notices() -> Iterator[dict[str, Any]]:
+    """Yield who comes and goes, without end."""
+    chance = random.Random(1)
+    while True:
+        yield {
+            "kind": chance.choice(["joined", "left", "away", "back"]),
+            "member": f"{chance.choice(NAMES)}-{chance.randrange(100)}",
+            "room": "lobby",
+            "here": chance.randrange(20, 60),
+            "at": f"2026-11-24T18:{chance.randrange(60):02}:{chance.randrange(60):02}Z",
+        }
+
+
+def chat() -> Iterator[dict[str, Any]]:
+    """Yield what people write to each other, without end: common words by chance, which repeat less than real ones do."""
+    chance = random.Random(1)
+    words = WORDS.split()
+    number = 0
+    while True:
+        number += chance.randrange(1, 9)
+        text = " ".join(chance.choices(words, k=10))
+        yield {"id": number, "from": chance.choice(NAMES), "room": "lobby", "at": 1_764_000_000 + number, "text": text}
+
+
+#: What is sent: events of about so many bytes. How much is saved is a matter of how much of an event has been there before.
+KINDS: Final[dict[str, Callable[[], Iterator[dict[str, Any]]]]] = {
+    "notice, 100 B": notices,
+    "progress, 130 B": progress_of_jobs,
+    "chat, 110 B": chat,
+    "prices, 120 B": lambda: prices(120),
+    "prices, 250 B": lambda: prices(250),
+    "prices, 500 B": lambda: prices(500),
+}
 
 
 def acknowledged(hub: Hub, kind: str) -> int:
@@ -88,7 +147,7 @@ async def deliver(hub: Hub, kind: str, events: list[dict[str, Any]]) -> tuple[fl
 
 
 async def measure(streams: int, rounds: int) -> None:
-    """Measure each size of event, and print the table."""
+    """Measure each kind of event, and print the table."""
     allow_many_files()
     hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000), stream=StreamConfig(compress=frozenset({PACKED}))))
     port = hub.listen(Application([("/events", Events)]), 0, HOST)
@@ -97,22 +156,22 @@ async def measure(streams: int, rounds: int) -> None:
         for load, kind in ((plain, PLAIN), (packed, PACKED)):
             await load.opened(port, streams, path=f"/events?kind={kind}&n={{n}}", headers="Accept-Encoding: gzip\r\n")
             load.swallow()
-        for size in SIZES:
-            source = orders(size)
+        for name, events in KINDS.items():
+            source = events()
             for kind in (PLAIN, PACKED):
                 await deliver(hub, kind, [next(source) for _ in range(ACKNOWLEDGED_AT_ONCE + 1)])
             gc.collect()
             cpu: dict[str, list[float]] = {PLAIN: [], PACKED: []}
             sizes: dict[str, list[float]] = {PLAIN: [], PACKED: []}
-            for kind in in_turns([PLAIN, PACKED], rounds, f"compression of {size} bytes"):
+            for kind in in_turns([PLAIN, PACKED], rounds, f"compression of {name}"):
                 used, sent = await deliver(hub, kind, [next(source) for _ in range(EVENTS)])
                 cpu[kind].append(used / EVENTS / streams)
                 sizes[kind].append(sent / EVENTS / streams)
             less, more = middle(sizes[PACKED], sizes[PLAIN]), middle(cpu[PACKED], cpu[PLAIN])
-            table.row(f"{size} B, plain", f"{middle(sizes[PLAIN]):.0f}", microseconds(cpu[PLAIN]), ratio(1), ratio(1))
+            table.row(f"{name}: plain", f"{middle(sizes[PLAIN]):.0f}", microseconds(cpu[PLAIN]), ratio(1), ratio(1))
             shown = (f"{middle(sizes[PACKED]):.0f}", microseconds(cpu[PACKED]), ratio(less), ratio(more))
-            table.row(f"{size} B, compressed: bytes", *shown, figure=less, bound=at_most(0.3))
-            table.row(f"{size} B, compressed: CPU", *shown, figure=more, bound=at_most(1.1))
+            table.row(f"{name}: compressed, bytes", *shown, figure=less, bound=at_most(0.3))
+            table.row(f"{name}: compressed, CPU", *shown, figure=more, bound=at_most(1.1))
         await hub.drain(window=0, timeout=STOPPING)
     table.show()
 

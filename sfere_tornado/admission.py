@@ -60,15 +60,23 @@ class Admission:
         if self._open[remote] <= 0:
             del self._open[remote]
 
-    def check_key(self, key: Key) -> None:
-        """Tell whether one more connection may be stored under a key; those whose place it takes are not counted.
+    def check_key(self, key: Key, newcomer: object) -> None:
+        """Tell whether a connection may be stored under a key; those whose place it takes are not counted.
+
+        Args:
+            key: the whole key.
+            newcomer: the connection. Where it has the key already it is no one more; where it has another one in the scope
+                it is no one more there.
 
         Raises:
             LimitReachedError: when its scope, or the key itself, has too many.
         """
+        own = self._store.keys_of(newcomer)
+        if key in own:
+            return
         held = self._store.peek(key)
         leaving = held if self._replaces(key) else ()
-        if self.limits.per_scope is not None:
+        if self.limits.per_scope is not None and not any(other.scope == key.scope for other in own):
             present = self._store.count((key.scope, ANY)) - sum(self._leaves_scope(each, key) for each in leaving)
             self._check("per_scope", present, key.scope)
         self._check("per_key", len(held) - len(leaving), key)

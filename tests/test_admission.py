@@ -8,6 +8,9 @@ from sfere_tornado.config import LimitsConfig
 from sfere_tornado.errors import LimitReachedError, StoreFullError
 from sfere_tornado.stores import CategoryRules, Store
 
+#: A connection that is stored nowhere.
+NEWCOMER = object()
+
 
 def admission(store=None, **limits):
     store = MemoryStore() if store is None else store
@@ -68,23 +71,23 @@ def test_a_scope_is_bounded():
     """The streams stored in one scope are counted, those of others are not."""
     made, store = admission(per_scope=2)
     for name in ("ann", "bob"):
-        made.check_key(key(name, "acme"))
+        made.check_key(key(name, "acme"), NEWCOMER)
         store.put(key(name, "acme"), object())
     with pytest.raises(LimitReachedError, match=r"per_scope.*'acme'"):
-        made.check_key(key("cyd", "acme"))
-    made.check_key(key("cyd", "umbrella"))
+        made.check_key(key("cyd", "acme"), NEWCOMER)
+    made.check_key(key("cyd", "umbrella"), NEWCOMER)
 
 
 def test_a_key_is_bounded():
     """The connections under one key are counted; by default a hundred is the end."""
     made, store = admission()
     for _ in range(100):
-        made.check_key(key("ann"))
+        made.check_key(key("ann"), NEWCOMER)
         store.put(key("ann"), object())
     with pytest.raises(LimitReachedError, match="per_key") as caught:
-        made.check_key(key("ann"))
+        made.check_key(key("ann"), NEWCOMER)
     assert caught.value.limit == 100
-    made.check_key(key("bob"))
+    made.check_key(key("bob"), NEWCOMER)
 
 
 # -- those who take another's place
@@ -95,11 +98,11 @@ def test_who_replaces_another_is_no_one_more(limits):
     """Where the newest wins, a client that comes back over its own old stream is let in at the limit; others are not."""
     made, store = admission(MemoryStore(same_key="replace"), **limits)
     store.put(key("ann"), object())
-    made.check_key(key("ann"))
+    made.check_key(key("ann"), NEWCOMER)
     assert [removal.cause for removal in store.put(key("ann"), object())] == ["replaced"]
     if "per_scope" in limits:
         with pytest.raises(LimitReachedError, match="per_scope"):
-            made.check_key(key("bob"))
+            made.check_key(key("bob"), NEWCOMER)
 
 
 def test_the_rule_is_that_of_the_category():
@@ -109,9 +112,9 @@ def test_the_rule_is_that_of_the_category():
     desk = Key("default", ("desk", "ann"))
     for one in (key("ann"), desk):
         store.put(one, object())
-    made.check_key(desk)
+    made.check_key(desk, NEWCOMER)
     with pytest.raises(LimitReachedError):
-        made.check_key(key("ann"))
+        made.check_key(key("ann"), NEWCOMER)
 
 
 def test_who_is_replaced_and_stays_in_the_scope_is_counted():
@@ -120,11 +123,31 @@ def test_who_is_replaced_and_stays_in_the_scope_is_counted():
     old = object()
     for one in (key("ann"), key("ann", "umbrella")):
         store.put(one, old)
-    made.check_key(key("ann"))
+    made.check_key(key("ann"), NEWCOMER)
     store.put(key("other name"), old)
     with pytest.raises(LimitReachedError, match="per_scope"):
-        made.check_key(key("ann"))
+        made.check_key(key("ann"), NEWCOMER)
     assert store.count(("default", ANY)) == 1
+
+
+@pytest.mark.parametrize("limits", [{"per_key": 1}, {"per_scope": 1}])
+def test_who_is_stored_again_is_no_one_more(limits):
+    """A connection that has the key may be stored under it again, however full it is; a stranger may not."""
+    made, store = admission(**limits)
+    store.put(key("ann"), "first")
+    made.check_key(key("ann"), "first")
+    with pytest.raises(LimitReachedError):
+        made.check_key(key("ann"), "second")
+
+
+def test_a_second_key_is_no_one_more_in_its_scope():
+    """A scope counts connections, not keys; a scope in which a connection has none yet counts it."""
+    made, store = admission(per_scope=1)
+    store.put(key("ann"), "ann's")
+    store.put(key("cyd", "acme"), "cyd's")
+    made.check_key(key("bob"), "ann's")
+    with pytest.raises(LimitReachedError, match="acme"):
+        made.check_key(key("bob", "acme"), "ann's")
 
 
 def test_a_full_store_takes_who_replaces_another():
@@ -153,13 +176,16 @@ def test_of_a_store_of_another_kind_nothing_is_known():
         def put(self, key, connection):
             return self.inner.put(key, connection)
 
+        def keys_of(self, connection):
+            return self.inner.keys_of(connection)
+
         def _not_needed(self, *arguments):
             raise NotImplementedError
 
-        get = renew = purge = purge_connection = clear = keys = keys_of = connections = count = expire = _not_needed
+        get = renew = purge = purge_connection = clear = keys = connections = count = expire = _not_needed
         next_expiry = __len__ = __contains__ = _not_needed
 
     made, store = admission(Own(), per_key=1)
     store.put(key("ann"), object())
     with pytest.raises(LimitReachedError):
-        made.check_key(key("ann"))
+        made.check_key(key("ann"), NEWCOMER)

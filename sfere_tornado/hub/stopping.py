@@ -40,6 +40,9 @@ TIMEOUT: Final = 25.0
 #: Cuts follow each other in steps of a twentieth of a second: fine enough for a window of some seconds.
 CUTS_PER_SECOND: Final = 20
 
+#: What asks a process to end: the terminal's, and everybody else's.
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 async def stop(hub: Life) -> None:
     """Cut everybody at once; see :meth:`Life.stop`."""
@@ -169,12 +172,22 @@ async def run_until_signal(hub: Life, *, window: float, timeout: float, farewell
             watchdog.let_loose()
             loop.call_soon_threadsafe(asked.set)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
         with suppress(NotImplementedError):  # on Windows a signal wakes the loop by itself
             # Wakes the loop, whichever thread has got the signal.
             loop.add_signal_handler(number, asked.set)
         signal.signal(number, on_signal)
-    await asked.wait()
+    try:
+        await asked.wait()
+    except asyncio.CancelledError:
+        if not watchdog.loose:
+            watchdog.dismiss()
+            for number, handler in before.items():
+                with suppress(NotImplementedError):  # as above
+                    loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+        raise
     if await drain(hub, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck):
         # What the application closes now is its own affair; a second signal still ends the process at once.
         watchdog.call_off()

@@ -46,6 +46,11 @@ class Watchdog:
         """Let the process live, once."""
         self._whistle.release()
 
+    def dismiss(self) -> None:
+        """End the thread of a watchdog that was never let loose."""
+        self._whistle.release()
+        self._leash.release()
+
     def _wait(self) -> None:
         self._leash.acquire()
         if not self._whistle.acquire(timeout=self._seconds):

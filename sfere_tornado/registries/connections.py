@@ -181,7 +181,7 @@ def connections(
             if own.closed:
                 return
             if admission is not None:
-                admission.check_key(key)
+                admission.check_key(key, own)
             store.put(key, own)
             if history is not None:
                 # From here on its events wait for it; what came before is replayed, up to just here.

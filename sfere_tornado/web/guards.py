@@ -14,6 +14,7 @@ from tornado.web import HTTPError
 
 from ..dispatch.dispatched import is_awaitable
 from ..errors import RegistryError
+from .origin import is_own_host
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,4 +103,4 @@ def _is_own(request: HTTPServerRequest, allowed: tuple[str, ...]) -> bool:
     if site is not None:
         # The browser's own judgement, which a page cannot change; "none" is what the user himself has typed.
         return site in ("same-origin", "none")
-    return origin is None or urlsplit(origin).netloc == request.host
+    return origin is None or is_own_host(request, origin)

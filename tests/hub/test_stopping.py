@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -685,6 +686,49 @@ def test_a_signal_makes_a_lame_duck_first(exits):
 
     asyncio.run(main())
     assert exits == []
+
+
+def test_who_stops_waiting_for_a_signal_leaves_nothing_behind(exits):
+    """Cancelled before there was a signal, it puts the handlers back that were there, and its thread ends."""
+
+    async def main():
+        hub = Hub()
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        threads = set(threading.enumerate())
+        running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=0.1))
+        await turns()
+        (watchdog,) = set(threading.enumerate()) - threads
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        watchdog.join(2)
+        assert not watchdog.is_alive()
+        await hub.stop()
+
+    asyncio.run(main())
+    assert exits == []
+
+
+def test_who_is_cancelled_after_a_signal_is_ended_all_the_same(exits):
+    """A signal was heard: the process ends in time, and at once at the second one."""
+
+    async def main():
+        hub = Hub(registries=[waiting_registry()])
+        hub.start()
+        hub.dispatch(("wait",))
+        running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=0.1))
+        await turns()
+        signal.raise_signal(signal.SIGTERM)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        signal.raise_signal(signal.SIGTERM)
+        assert exits == [0]
+        await eventually(lambda: len(exits) == 2, patience=2)
+        await hub.drain(window=0, timeout=0)
+
+    asyncio.run(main())
 
 
 def test_by_default_the_end_comes_before_kubernetes_kills():
