@@ -28,9 +28,13 @@ PYTHON: Final = {
     "sfere_tornado": (("ours",), ()),
     "bare socket.send": (("bare",), ()),
     "textbook Tornado": (("textbook",), ()),
-    "sse-starlette": (("starlette_sse", "h11"), ("sse_starlette", "uvicorn", "uvloop", "h11")),
+    "sse-starlette": (("starlette_sse", "example", "h11"), ("sse_starlette", "uvicorn", "uvloop", "h11")),
     "sse-starlette, httptools": (
-        ("starlette_sse", "httptools"),
+        ("starlette_sse", "example", "httptools"),
+        ("sse_starlette", "uvicorn", "uvloop", "httptools"),
+    ),
+    "the same, just a queue": (
+        ("starlette_sse", "generator", "httptools"),
         ("sse_starlette", "uvicorn", "uvloop", "httptools"),
     ),
     "aiohttp-sse": (("aiohttp_queues",), ("aiohttp", "aiohttp_sse")),

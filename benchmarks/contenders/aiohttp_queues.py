@@ -1,4 +1,4 @@
-"""aiohttp-sse: a queue for each client, as its documentation has it."""
+"""aiohttp-sse: a queue for each client, as the project's own example of a chat has it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ async def events(request):
         try:
             while response.is_connected():
                 await response.send(await queue.get())
+                queue.task_done()
         finally:
             queues.discard(queue)
     return response
 
 
-def dispatch(count: int) -> None:
+async def tell(count: int) -> None:
     for _ in range(count):
         event = text()
         for queue in queues:
-            queue.put_nowait(event)
+            await queue.put(event)
+
+
+def dispatch(count: int) -> None:
+    # Nothing in it waits, so it has ended before it could be collected.
+    asyncio.get_running_loop().create_task(tell(count))
 
 
 async def main() -> None:

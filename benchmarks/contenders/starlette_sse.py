@@ -1,6 +1,9 @@
-"""sse-starlette on uvicorn with uvloop: a queue for each client, as its documentation has it.
+"""sse-starlette on uvicorn with uvloop, in the two ways in which people write it.
 
-The argument is the HTTP parser: ``h11``, which uvicorn itself brings, or ``httptools``, a faster one that it uses if there.
+The first argument is how its streams wait for events: ``example``, as the project's own example of broadcasting has it, which
+asks before each event whether the client is still there; or ``generator``, with nothing but a queue, which leaves that to the
+library. The second one is the HTTP parser: ``h11``, which uvicorn itself brings, or ``httptools``, a faster one that it uses
+if there.
 """
 
 from __future__ import annotations
@@ -9,34 +12,60 @@ import asyncio
 import sys
 
 import uvicorn
-from sse_starlette import EventSourceResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from ..clients import text
 from .orders import listening, obey
 
-queues: set[asyncio.Queue[str]] = set()
+#: Events that may wait for one client, as in the example.
+WAITING = 100
+
+queues: set[asyncio.Queue[ServerSentEvent]] = set()
+
+
+class Broadcast:
+    """The events of one client, one by one."""
+
+    def __init__(self, request):
+        self.request = request
+        self.queue = asyncio.Queue(WAITING)
+
+    def __aiter__(self):
+        queues.add(self.queue)
+        return self
+
+    async def __anext__(self):
+        if await self.request.is_disconnected():
+            queues.discard(self.queue)
+            raise StopAsyncIteration
+        try:
+            return await self.queue.get()
+        except BaseException:
+            queues.discard(self.queue)
+            raise
+
+
+async def generator(request):
+    queue = asyncio.Queue(WAITING)
+    queues.add(queue)
+    try:
+        while True:
+            yield await queue.get()
+    finally:
+        queues.discard(queue)
 
 
 async def events(request):
-    queue = asyncio.Queue()
-    queues.add(queue)
-
-    async def stream():
-        try:
-            while True:
-                yield {"data": await queue.get()}
-        finally:
-            queues.discard(queue)
-
+    streams = Broadcast if sys.argv[1] == "example" else generator
     # No heartbeats while it is measured.
-    return EventSourceResponse(stream(), ping=3600)
+    return EventSourceResponse(streams(request), ping=3600)
 
 
 def dispatch(count: int) -> None:
     for _ in range(count):
-        event = text()
+        event = ServerSentEvent(text())
         for queue in queues:
             queue.put_nowait(event)
 
@@ -49,7 +78,7 @@ def main() -> None:
         await server.serve(sockets=[http])
 
     app = Starlette(routes=[Route("/events", events)])
-    config = uvicorn.Config(app, loop="uvloop", http=sys.argv[1], log_level="warning", access_log=False)
+    config = uvicorn.Config(app, loop="uvloop", http=sys.argv[2], log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
