@@ -9,8 +9,11 @@ would come back, and be cut again for ever.
 
 from __future__ import annotations
 
+import asyncio
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
+
+from tornado.iostream import StreamClosedError
 
 from ..event_stream import Event, data_text, encode
 from ..writer import Delivery, Failure
@@ -19,13 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
     from tornado.httputil import HTTPServerRequest
+    from tornado.iostream import IOStream
 
     from ..connection import Connection
+    from ..dispatch import Context
     from ..history import History
+    from ..hub.questions import Questions
     from ..keys import Key
     from ..writer import Reason
 
-__all__ = ("Greeting", "cursor_block", "last_event_id", "maybe_await", "replay")
+__all__ = ("Greeting", "Opening", "cursor_block", "last_event_id", "maybe_await", "replay")
 
 #: Bytes of a greeting that are written in one go.
 _PART: Final = 64 * 1024
@@ -42,6 +48,7 @@ class Greeting:
         self.connection = connection
         self._payloads: list[bytes] = []
         self._ending: tuple[bool, Reason] | None = None
+        self._came: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Greeting of {self.connection!r}, {len(self._payloads)} events>"
@@ -64,12 +71,14 @@ class Greeting:
             delivery.failures.append(Failure(self.connection.key, self.connection, reason))
         else:
             self._payloads.append(payload)
+            self._wake()
         return delivery
 
     def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
         """End the stream, after what was sent before; see :meth:`.Connection.close`."""
         if not self.closed:
             self._ending = reconnect, reason
+            self._wake()
 
     async def write(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
         """Write what was sent so far, in parts; then end the stream, where that was asked for."""
@@ -79,6 +88,75 @@ class Greeting:
         if self._ending is not None:
             reconnect, reason = self._ending
             self.connection.close(reconnect=reconnect, reason=reason)
+
+    async def write_until(self, done: asyncio.Future[Any], write: Callable[[bytes], Awaitable[Any]]) -> None:
+        """Write what is sent as it comes, until something is done: text that is made word by word is read so."""
+        while not done.done():
+            self._came = asyncio.get_running_loop().create_future()
+            if not self._payloads:
+                await asyncio.wait({done, self._came}, return_when=asyncio.FIRST_COMPLETED)
+            await self.write(write)
+
+    def _wake(self) -> None:
+        if self._came is not None and not self._came.done():
+            self._came.set_result(None)
+
+
+class Opening:
+    """Writes what a stream gets before it goes live, each part when the client has taken the one before.
+
+    Args:
+        ctx: the dispatch that opens the stream.
+        connection: the stream.
+        stream: Tornado's, of the connection.
+        frame: frames what is written to it.
+        questions: about the rights of clients.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        connection: Connection,
+        stream: IOStream,
+        frame: Callable[[bytes], bytes],
+        questions: Questions,
+    ) -> None:
+        self._ctx = ctx
+        self.connection = connection
+        self._stream = stream
+        self._frame = frame
+        self._questions = questions
+        self._greeting = Greeting(connection)
+
+    def __repr__(self) -> str:
+        return f"<Opening of {self.connection!r}>"
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes of the event stream, and return when the socket has taken them.
+
+        Raises:
+            StreamClosedError: when the stream has ended.
+        """
+        # Whether the client may have it may just be asked.
+        await self._questions.closed(self.connection)
+        if self.connection.reason is not None:
+            # Its last words have been said.
+            raise StreamClosedError
+        await self._stream.write(self._frame(self.connection.alone(data)))
+
+    async def dispatch(self, effects: Any) -> None:
+        """Dispatch effects, or nothing, and write what they send, as it comes.
+
+        Raises:
+            StreamClosedError: when the stream has ended; what is under way goes on without it.
+        """
+        if effects is None:
+            return
+        dispatched = self._ctx.dispatch(effects, system={"sse": self._greeting})
+        if dispatched.task is not None:
+            await self._greeting.write_until(dispatched.task, self.write)
+        await dispatched
+        await self._greeting.write(self.write)
 
 
 def last_event_id(request: HTTPServerRequest) -> str | None:

@@ -3,8 +3,8 @@
 One stream is three short dispatches, not one long: opening (the effect ``("sse_opened",)`` inside the chain), whatever is
 sent meanwhile, and closing (the action ``("sse_closed",)``).
 
-How a departure is known. The client's FIN or RST reaches Tornado's close callback, or the drain reader, or makes a write
-fail; a bound cuts; the server closes; the handler's task is cancelled. All of these come to
+How a departure is known. Until the stream is open Tornado's close callback tells; from then on the drain reader sees the
+client's FIN or RST. Or a write fails; a bound cuts; the server closes; the handler's task is cancelled. All of these come to
 :meth:`~sfere_tornado.connection.Connection.end`, and the first of them dispatches ``sse_closed``, once.
 
 Laws:
@@ -34,7 +34,7 @@ from ..errors import KeyTakenError, LimitReachedError, StoreFullError
 from ..event_stream import retry
 from ..presence import MAX_LABEL
 from .interceptors import InterceptorMixin
-from .opening import Greeting, cursor_block, last_event_id, maybe_await, replay
+from .opening import Opening, cursor_block, last_event_id, maybe_await, replay
 from .origin import is_own_host, refuse_foreign_page
 from .transport import StreamTransport, has_left, has_vanished, tune
 
@@ -264,7 +264,8 @@ class SSEMixin(InterceptorMixin):
             if not inspect.isawaitable(greeting):
                 connection.go_live()
                 return ctx.dispatch(greeting) if greeting is not None else None
-        return self._open_in_parts(ctx, connection, transport, missed, greeting)
+        opening = Opening(ctx, connection, self._stream, transport.frame, self.hub.watch.questions)
+        return self._open_in_parts(ctx, opening, missed, greeting)
 
     def _start(self, connection: Connection, position: int | None = None, *, live: bool = True) -> StreamTransport:
         """Send the headers, and join connection and socket; nothing is awaited here."""
@@ -296,42 +297,26 @@ class SSEMixin(InterceptorMixin):
         """Return the effects that the stream begins with, or a promise of them."""
         return self.on_open(connection)
 
-    async def _open_in_parts(
-        self, ctx: Context, connection: Connection, transport: StreamTransport, missed: str | None, promised: Any
-    ) -> None:
+    async def _open_in_parts(self, ctx: Context, opening: Opening, missed: str | None, promised: Any) -> None:
         """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
 
         Args:
             missed: the id that the client came back with; None where the greeting has been asked for already.
             promised: the greeting, or a promise of it.
         """
-        greeting = Greeting(connection)
-
-        async def write(data: bytes) -> None:
-            # Whether the client may have it may just be asked.
-            await self.hub.watch.questions.closed(connection)
-            if connection.reason is not None:
-                # Its last words have been said.
-                raise StreamClosedError
-            await self._stream.write(transport.frame(connection.alone(data)))
-
-        async def dispatch(effects: Any) -> None:
-            if effects is not None:
-                await ctx.dispatch(effects, system={"sse": greeting})
-                await greeting.write(write)
+        connection, history = opening.connection, self.hub.history
 
         async def on_gap(reason: str) -> bool:
             snapshot = await maybe_await(self.on_gap(connection, reason))
-            await dispatch(snapshot)
+            await opening.dispatch(snapshot)
             return snapshot is not None
 
-        hub = self.hub
         try:
-            if missed is not None and hub.history is not None:
+            if missed is not None and history is not None:
                 key, position = ctx.dispatch_data["stored_key"], ctx.dispatch_data["stored_position"]
-                await replay(hub.history, missed, key, position, write, on_gap)
+                await replay(history, missed, key, position, opening.write, on_gap)
                 promised = self._greeting(connection)
-            await dispatch(await maybe_await(promised))
+            await opening.dispatch(await maybe_await(promised))
             connection.go_live()
         except StreamClosedError:
             connection.end("client")

@@ -299,6 +299,28 @@ async def test_a_stream_without_a_key_is_open_and_ends(serve):
     assert not hub.streams
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+@pytest.mark.gen_test
+async def test_a_close_is_told_once(serve, who):
+    """Tornado's hook is called once for a stream, whoever closes; the server then has no request left."""
+    told = []
+
+    class Telling(Events):
+        def on_connection_close(self):
+            told.append(self.request.connection)
+            super().on_connection_close()
+
+    hub, app = application(Telling)
+    client = await StreamClient.open(serve(app) + "/events")
+    if who == "client":
+        client.close()
+    else:
+        hub.dispatch(broadcast((ANY, ANY), close_sse(reconnect=True)))
+    await eventually(lambda: told and not hub.streams and len(asyncio.all_tasks()) == 1)
+    await asyncio.sleep(0)
+    assert len(told) == 1
+
+
 @pytest.mark.gen_test
 async def test_on_close_comes_once_after_the_store_has_let_go(serve, caplog):
     """on_close is told once, whatever ended the stream; an exception in it is logged once and loses nothing."""

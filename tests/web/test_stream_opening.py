@@ -7,7 +7,7 @@ import pytest
 from support.waiting import eventually
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StreamConfig, broadcast, send
+from sfere_tornado import ANY, Hub, HubConfig, Registry, SSEHandler, StreamConfig, broadcast, close_sse, send
 from sfere_tornado.config import HistoryConfig
 from sfere_tornado.event_stream import Parser
 from sfere_tornado.testing import StreamClient
@@ -168,6 +168,82 @@ async def test_a_client_that_comes_back_gets_what_it_missed_first(serve):
     back = await resume(url, client.parser.last_event_id)
     hub.dispatch(broadcast(LOBBY, send("four")))
     assert [(await back.event()).data for _ in range(4)] == ["two", "three", "welcome back", "four"]
+
+
+def dictation(steps):
+    """Return a registry with an effect that says one word after the other, each when its step has come."""
+    registry = Registry("dictation")
+
+    @registry.effect
+    async def dictate(ctx):
+        for number, step in enumerate(steps):
+            await step.wait()
+            ctx.dispatch(send(f"word {number}"))
+
+    return registry
+
+
+@pytest.mark.gen_test
+async def test_a_greeting_is_read_as_it_is_made(serve):
+    """Behind a replay too, text that is made word by word arrives so; what is sent to everybody waits for its end."""
+    steps = [asyncio.Event() for _ in range(3)]
+
+    class Dictating(Events):
+        def on_open(self, connection):
+            return ("dictate",)
+
+    hub = Hub(HubConfig(history=HistoryConfig()), registries=[dictation(steps)])
+    url = serve(Application([("/events", Dictating)], sfere=hub))
+    client = await resume(url, hub.cursor())
+    for number, step in enumerate(steps):
+        hub.dispatch(broadcast(LOBBY, send(f"meanwhile {number}")))
+        step.set()
+        assert (await client.event()).data == f"word {number}"
+    assert [(await client.event()).data for _ in steps] == [f"meanwhile {number}" for number in range(3)]
+
+
+@pytest.mark.gen_test
+async def test_who_leaves_during_a_greeting_has_left_while_it_goes_on(serve):
+    """The departure is known at once, the effect goes on to its end, and what it sends then is no error."""
+    steps = [asyncio.Event() for _ in range(3)]
+
+    class Dictating(Events):
+        async def on_open(self, connection):
+            return ("dictate",)
+
+    hub = Hub(registries=[dictation(steps)])
+    client = await StreamClient.open(serve(Application([("/events", Dictating)], sfere=hub)) + "/events")
+    steps[0].set()
+    assert (await client.event()).data == "word 0"
+    client.close()
+    await eventually(lambda: not hub.streams)
+    assert hub.store.keys() == []
+    steps[1].set()
+    await eventually(lambda: len(hub.tasks) == 1)
+    steps[2].set()
+    await eventually(lambda: not hub.tasks)
+
+
+@pytest.mark.gen_test
+async def test_a_greeting_may_end_the_stream_before_it_is_over(serve):
+    """The stream ends when that is asked for, not when the effect that asked has come to its end."""
+    registry, go_on = Registry("ending"), asyncio.Event()
+
+    @registry.effect
+    async def refuse(ctx):
+        ctx.dispatch([send("no"), close_sse()])
+        await go_on.wait()
+
+    class Refusing(Events):
+        async def on_open(self, connection):
+            return ("refuse",)
+
+    hub = Hub(registries=[registry])
+    client = await StreamClient.open(serve(Application([("/events", Refusing)], sfere=hub)) + "/events")
+    assert (await client.event()).data == "no"
+    await eventually(lambda: not hub.streams)
+    go_on.set()
+    await eventually(lambda: not hub.tasks)
 
 
 @pytest.mark.parametrize("snapshot", [None, "plain", "awaited"])
