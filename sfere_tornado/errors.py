@@ -260,7 +260,7 @@ class ListenError(SfereError, OSError):
     """An address and port cannot be listened on.
 
     Args:
-        errno: the system's number, see :mod:`errno`; None where it has none.
+        errno: the system's number, see ``errno``; None where it has none.
         problem: what is wrong, and what to do, without a full stop.
         address: where it was to be.
         port: the port.
