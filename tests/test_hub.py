@@ -25,7 +25,6 @@ from sfere_tornado import (
 from sfere_tornado.config import CategoryConfig
 from sfere_tornado.errors import ConfigError, HubError, RegistryError
 from sfere_tornado.hub import MAX_CHAINS
-from sfere_tornado.hub.threads import dispatch_soon
 from sfere_tornado.stores import CategoryRules, ExpiringStore, from_config
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
@@ -518,17 +517,40 @@ def test_dispatch_threadsafe_hands_over_that_a_result_failed_later():
     asyncio.run(main())
 
 
-def test_dispatch_threadsafe_as_the_loop_closes():
-    """A loop that is closed between the look at it and the call is told in the hub's words."""
+def test_dispatch_threadsafe_after_the_loop_was_closed():
+    """A loop that was closed without stopping the hub is nowhere to go to, and that is said."""
 
     async def main():
         hub = Hub()
         hub.start()
-        return hub, asyncio.get_running_loop()
+        return hub
 
-    hub, loop = asyncio.run(main())
-    with pytest.raises(HubError, match="closed meanwhile"):
-        dispatch_soon(hub, loop, send("x"), None, None)
+    hub = asyncio.run(main())
+    with pytest.raises(HubError, match="has been closed"):
+        hub.dispatch_threadsafe(send("x"))
+
+
+def test_a_stop_answers_calls_that_have_not_begun():
+    """Who waits in another thread for a dispatch that never begins is told; one that gave up before is left alone."""
+
+    async def main():
+        hub = Hub()
+        hub.start()
+        connection, transport = recording_connection()
+        hub.store.put(key("brian"), connection)
+        told, given_up = (hub.dispatch_threadsafe(broadcast(EVERYBODY, send("late"))) for _ in range(2))
+        given_up.cancel()
+        waiting = asyncio.create_task(asyncio.to_thread(told.exception, 5))
+        assert repr(hub._calls) == "<Calls: 2 waiting>"
+        await hub.stop()
+        with pytest.raises(HubError):
+            hub.dispatch_threadsafe(send("x"))
+        return await waiting, transport.events()
+
+    error, events = asyncio.run(main())
+    assert isinstance(error, HubError)
+    assert "before the dispatch had begun" in str(error)
+    assert events == []
 
 
 # -- rights

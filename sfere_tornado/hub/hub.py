@@ -27,7 +27,6 @@ from .chains import Chains
 from .departures import Departures, check_callback
 from .life import Life
 from .rooms import make_history, make_presence, make_registries
-from .threads import dispatch_soon
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -190,15 +189,13 @@ class Hub(Life):
         """Dispatch from any thread; what one thread dispatches arrives in its order.
 
         Returns:
-            A future of the finished dispatch. Do not wait for it in the event loop's own thread.
+            A future of the finished dispatch. Do not wait for it in the event loop's own thread. A dispatch that has not
+            come to its end when the hub stops is a HubError there.
 
         Raises:
             HubError: when the hub has not been started, so that there is no event loop to go to.
         """
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            raise HubError("the hub has not been started; call hub.start() in the event loop first")
-        return dispatch_soon(self, loop, effects, system, dispatch_data)
+        return self._calls.soon(lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data), self.spawn)
 
     def explain(
         self,

@@ -16,6 +16,7 @@ from .alarm import Alarm
 from .clock import LeaseClock
 from .release import Release
 from .stopping import TIMEOUT, WINDOW, drain, run_until_signal, stop
+from .threads import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -74,6 +75,7 @@ class Life:
         self._thread = 0
         self._alarm: Alarm | None = None
         self._release: Release | None = None
+        self._calls = Calls()
 
     @property
     def streams(self) -> dict[Connection, asyncio.Task[Any] | None]:
@@ -112,6 +114,7 @@ class Life:
         self._alarm = Alarm(loop, self._due_in, self.tick)
         self._alarm.set()
         self._release = Release(loop)
+        self._calls.meet(loop)
 
     def welcome(self) -> bool:
         """Start for a first stream, if need be; returns whether new streams are welcome in the running loop."""
@@ -129,6 +132,7 @@ class Life:
 
     def leave_loop(self) -> None:
         """Be as before :meth:`start`: nothing is bound to an event loop any more."""
+        self._calls.meet(None)
         if self._alarm is not None:
             self._alarm.stop()
             self._alarm = None

@@ -1,48 +1,93 @@
-"""The way from other threads into the event loop's."""
+"""The way from other threads into the event loop's.
+
+Law: **every call gets an answer**: what became of its dispatch, or why there was none. A thread that waits for one outlives
+the event loop, and the process would wait for the thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HubError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine
 
     from ..dispatch import Dispatched
-    from .hub import Hub
 
-__all__ = ("dispatch_soon",)
+__all__ = ("Calls",)
 
 
-def dispatch_soon(
-    hub: Hub,
-    loop: asyncio.AbstractEventLoop,
-    effects: Any,
-    system: Mapping[str, Any] | None,
-    dispatch_data: Mapping[str, Any] | None,
-) -> Future[Dispatched]:
-    """Dispatch in the loop's thread; see :meth:`Hub.dispatch_threadsafe`."""
-    told: Future[Dispatched] = Future()
+class Calls:
+    """Dispatches that other threads have asked for and that have not begun."""
 
-    def dispatch() -> None:
-        if not told.set_running_or_notify_cancel():
-            return
-        try:
-            dispatched = hub.dispatch(effects, system=system, dispatch_data=dispatch_data)
-        except Exception as error:
-            told.set_exception(error)
-        else:
-            hub.spawn(_tell_later(dispatched, told))
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[Future[Dispatched]] = set()
+        # A handler of a signal may come between, in the same thread, and call too.
+        self._lock = RLock()
 
-    try:
-        loop.call_soon_threadsafe(dispatch)
-    except RuntimeError as error:
-        # Nobody holds the loop while another thread looks at it.
-        raise HubError("the hub's event loop was closed meanwhile, so that there is nowhere to dispatch") from error
-    return told
+    def __repr__(self) -> str:
+        return f"<Calls: {len(self._waiting)} waiting>"
+
+    def meet(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Take calls for an event loop from now on; or, given None, take none, and refuse those that have not begun."""
+        with self._lock:
+            self._loop = loop
+            refused, self._waiting = self._waiting, set()
+        for told in refused:
+            # Whoever asked may have cancelled it meanwhile.
+            if told.set_running_or_notify_cancel():
+                told.set_exception(HubError("the hub was stopped before the dispatch had begun"))
+
+    def soon(
+        self,
+        dispatch: Callable[[], Dispatched],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> Future[Dispatched]:
+        """Dispatch in the loop's thread.
+
+        Args:
+            dispatch: dispatches.
+            spawn: runs a coroutine as a task.
+
+        Returns:
+            A future of the finished dispatch.
+
+        Raises:
+            HubError: when there is no event loop to go to.
+        """
+        told: Future[Dispatched] = Future()
+
+        def begin() -> None:
+            with self._lock:
+                if told not in self._waiting:
+                    return
+                self._waiting.discard(told)
+            if not told.set_running_or_notify_cancel():
+                return
+            try:
+                dispatched = dispatch()
+            except Exception as error:
+                told.set_exception(error)
+            else:
+                spawn(_tell_later(dispatched, told))
+
+        # A stop in the loop's thread comes before this, and it is refused here, or after it, and is refused there.
+        with self._lock:
+            if self._loop is None:
+                raise HubError("the hub has not been started; call hub.start() in the event loop first")
+            try:
+                self._loop.call_soon_threadsafe(begin)
+            except RuntimeError as error:
+                raise HubError(
+                    "the hub's event loop has been closed; call hub.start() in the next one first"
+                ) from error
+            self._waiting.add(told)
+        return told
 
 
 async def _tell_later(dispatched: Dispatched, told: Future[Dispatched]) -> None:
