@@ -262,7 +262,7 @@ def test_what_is_delivered_between_slices_comes_after_them():
 
 def test_a_slice_is_as_large_as_is_said():
     """The default slice is about a millisecond of work."""
-    assert Writer().slice_size == SLICE == 200
+    assert Writer().slice_size == SLICE == 100
     assert Writer(slice_size=7).slice_size == 7
 
 

@@ -45,7 +45,7 @@ stream:
   on_slow: conflate
   compress: [lobby, prices]
   stall: 45s
-  fan_out_slice: 100
+  fan_out_slice: 150
   max_event_size: 64KB
   max_unread: 1024
   heartbeat: 10s
@@ -119,7 +119,7 @@ def test_a_full_document():
             on_slow="conflate",
             compress=frozenset({"lobby", "prices"}),
             stall=45.0,
-            fan_out_slice=100,
+            fan_out_slice=150,
             max_event_size=64_000,
             max_unread=1024,
             heartbeat=10.0,

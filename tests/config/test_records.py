@@ -56,7 +56,7 @@ def test_defaults_of_streams():
         "on_slow": "disconnect",
         "compress": frozenset(),
         "stall": 30.0,
-        "fan_out_slice": 200,
+        "fan_out_slice": 100,
         "max_event_size": 256 * 1024,
         "max_unread": 16 * 1024,
         "heartbeat": 15.0,
