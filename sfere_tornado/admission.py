@@ -38,6 +38,8 @@ class Admission:
         self._open: Counter[str] = Counter()
         #: Streams that have entered and not left.
         self.total = 0
+        #: Streams that the system has files for; None where it has enough for the limits, or nobody has asked.
+        self.files: int | None = None
 
     def __repr__(self) -> str:
         return f"<Admission: {self.total} streams from {len(self._open)} addresses>"
@@ -46,9 +48,12 @@ class Admission:
         """Let a stream from an address in, before anything else is done for it.
 
         Raises:
-            LimitReachedError: when there are too many in all, or from there; nothing was counted then.
+            LimitReachedError: when there are too many in all, or from there, or for the files that the process may have
+                open; nothing was counted then.
         """
         self._check("total", self.total, remote)
+        if self.files is not None and self.total >= self.files:
+            raise LimitReachedError("files", self.files, remote)
         self._check("per_address", self._open[remote] if self.limits.per_address is not None else 0, remote)
         self.total += 1
         self._open[remote] += 1

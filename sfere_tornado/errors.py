@@ -211,10 +211,14 @@ class PresenceFullError(StoreFullError):
 
 
 class LimitReachedError(StoreError):
-    """A newcomer was refused by a limit; ``name`` is the setting, ``limit`` its number, ``key`` whose number is reached."""
+    """A newcomer was refused by a limit; ``name`` is the setting, ``limit`` its number, ``key`` whose number is reached.
+
+    The name ``files`` is no setting: it is the system's limit of open files, as far as it leaves any for streams.
+    """
 
     def __init__(self, name: str, limit: int, whose: object) -> None:
-        super().__init__(f"{limit} streams are open, which is limits.{name}; raise it, or close some", whose)
+        bound = "what the system's limit of open files leaves for them" if name == "files" else f"limits.{name}"
+        super().__init__(f"{limit} streams are open, which is {bound}; raise it, or close some", whose)
         self.name = name
         self.limit = limit
 

@@ -1,7 +1,13 @@
-"""Serving an application that has a hub: limits that fit many open streams."""
+"""Serving an application that has a hub: limits that fit many open streams.
+
+Each stream is an open file. A process that has none left cannot accept, and Tornado tries again at once, and for ever: so the
+system is asked for as many as the limits let in, and where it gives fewer the hub refuses newcomers before that.
+"""
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from errno import EADDRINUSE, EINVAL
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,13 +21,19 @@ if TYPE_CHECKING:
 
     from ..hub import Hub
 
-__all__ = ("BACKLOG", "MAX_PORT", "SERVER_LIMITS", "listen")
+__all__ = ("BACKLOG", "MAX_PORT", "OTHER_FILES", "SERVER_LIMITS", "listen")
+
+log = logging.getLogger("sfere_tornado.web")
 
 #: Connections that wait to be accepted, 4,096: with the usual 128, a thousand that come back at once wait for a second.
 BACKLOG: Final = 4096
 
 #: The highest port (RFC 9293, 3.1: two bytes).
 MAX_PORT: Final = 2**16 - 1
+
+#: Open files that are no streams, 200, or a quarter of all where that is less: what listens, logs, databases, requests that
+#: are no streams, and newcomers until they have been refused.
+OTHER_FILES: Final = 200
 
 #: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at all.
 SERVER_LIMITS: Final = {
@@ -49,4 +61,30 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
         raise ListenError(error.errno, f"{error.strerror}{hint}", address, port) from error
     server.add_sockets(sockets)
     hub.servers.append(server)
+    _allow_files(hub)
     return int(sockets[0].getsockname()[1])
+
+
+def _allow_files(hub: Hub) -> None:
+    """Have the system allow a file for each stream that the limits let in, or the hub no more streams than there are files."""
+    try:
+        import resource  # noqa: PLC0415  # Windows has none, and no such limit
+    except ImportError:
+        return
+    total = hub.admission.limits.total
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = total + OTHER_FILES if most == resource.RLIM_INFINITY else min(total + OTHER_FILES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        # Some systems have another limit still, and say so only now.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            allowed = wanted
+    if allowed != resource.RLIM_INFINITY and allowed < total + OTHER_FILES:
+        hub.admission.files = allowed - min(OTHER_FILES, allowed // 4)
+        log.info(
+            "the system lets this process have %d open files: it takes %d streams, and limits.total is %d; raise the limit "
+            "of open files (ulimit -n, LimitNOFILE of systemd) for more",
+            allowed,
+            hub.admission.files,
+            total,
+        )

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import socket
+import sys
 
 import pytest
 from support.waiting import eventually
@@ -13,7 +14,7 @@ from tornado.web import Application, RequestHandler
 from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StreamConfig, broadcast, send
 from sfere_tornado.errors import HubError, ListenError
 from sfere_tornado.testing import StreamClient
-from sfere_tornado.web.serving import BACKLOG, SERVER_LIMITS
+from sfere_tornado.web.serving import BACKLOG, OTHER_FILES, SERVER_LIMITS
 
 
 class Events(SSEHandler):
@@ -247,3 +248,83 @@ async def test_the_sockets_of_streams_are_tuned():
     assert found == {option: value for option, value in wanted.items() if option in found}
     assert len(found) >= 5
     await hub.drain(window=0, timeout=5)
+
+
+# -- open files
+
+
+SERVE = """
+import asyncio, logging, resource, sys
+from tornado.web import Application
+from sfere_tornado import Hub, HubConfig, LimitsConfig, SSEHandler
+
+class Events(SSEHandler):
+    def connection_key(self):
+        return ("lobby", self.get_query_argument("name"))
+
+async def main(soft, hard, total):
+    logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    hub = Hub(HubConfig(limits=LimitsConfig(total=total)))
+    port = hub.listen(Application([("/events", Events)]), 0)
+    running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=5))
+    await asyncio.sleep(0)
+    print("port", port, resource.getrlimit(resource.RLIMIT_NOFILE)[0], hub.admission.files, flush=True)
+    await running
+
+asyncio.run(main(*map(int, sys.argv[1:])))
+"""
+
+
+async def serve_with_files(soft, hard, total):
+    """Start a process with so many files; returns it, its port, what it is allowed then, and how many streams it takes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVE, str(soft), str(hard), str(total), stdout=asyncio.subprocess.PIPE
+    )
+    line = b""
+    while not line.startswith(b"port"):
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+    _, port, allowed, files = line.split()
+    return process, int(port), int(allowed), None if files == b"None" else int(files)
+
+
+async def ended(process):
+    """End a process kindly; returns its exit code and what it has said since."""
+    process.terminate()
+    said, _ = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, said.decode().splitlines()
+
+
+@pytest.mark.gen_test
+async def test_the_system_is_asked_for_as_many_files_as_the_limits_let_in():
+    """The limit that a process begins with, often 1,024, is raised to what is needed, no further."""
+    process, _, allowed, files = await serve_with_files(64, 5000, 300)
+    assert (allowed, files) == (300 + OTHER_FILES, None)
+    assert await ended(process) == (0, [])
+
+
+@pytest.mark.gen_test
+async def test_where_files_end_newcomers_are_refused():
+    """Before the last file is taken: those who are there are served, the others are told when to come back, nothing fails."""
+    process, port, allowed, files = await serve_with_files(64, 80, 1000)
+    assert (allowed, files) == (80, 60)
+    url = f"http://127.0.0.1:{port}/events?name="
+    streams = [await StreamClient.open(url + str(number)) for number in range(files)]
+    refused = [await StreamClient.open(f"{url}late{number}") for number in range(5)]
+    assert [await client.ended() for client in refused] == [False] * 5
+    assert all(client.parser.retry >= 2000 for client in refused)
+    streams[0].close()
+    come_back = await asyncio.wait_for(opened(url + "again"), 5)
+    code, said = await ended(process)
+    assert code == 0
+    assert [line for line in said if "WARNING" not in line] == []
+    assert "60 streams are open, which is what the system's limit of open files leaves for them" in said[0]
+    assert await come_back.ended() is False
+
+
+async def opened(url):
+    """Open a stream that stays, at the latest when the server has noticed that there is room."""
+    while True:
+        client = await StreamClient.open(url)
+        if not await client.quiet() and not client.stream.closed():
+            return client
