@@ -17,7 +17,7 @@ STREAMS = 2000
 SERVER = """
 import asyncio, logging, sys, time
 from tornado.web import Application, RequestHandler
-from sfere_tornado import Hub, HubConfig, Registry, SSEHandler, send
+from sfere_tornado import Hub, HubConfig, LimitsConfig, Registry, SSEHandler, send
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
 logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
@@ -28,7 +28,8 @@ registry = Registry("mine")
 async def wait(ctx):
     await asyncio.Event().wait()
 
-hub = Hub(registries=[registry])
+# A system that lets it have fewer files than that would be told of in the log.
+hub = Hub(HubConfig(limits=LimitsConfig(total=5000)), registries=[registry])
 
 class Events(SSEHandler):
     def connection_key(self):
