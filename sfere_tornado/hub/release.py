@@ -27,8 +27,8 @@ UNDELAYED: Final = 50
 #: Seconds after which handlers are let go although others are still leaving, 1: they hold memory, and tasks.
 LATEST: Final = 1.0
 
-#: Handlers let go in one turn, 100: some two milliseconds.
-SLICE: Final = 100
+#: Handlers let go in one turn, 50: some two milliseconds.
+SLICE: Final = 50
 
 #: Turns without a departure after which a burst is over.
 _QUIET_TURNS: Final = 2
