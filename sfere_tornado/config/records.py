@@ -151,7 +151,7 @@ class StreamConfig:
     on_slow: Literal["disconnect", "conflate"] = setting("disconnect", ON_SLOW)
     #: Seconds that a client may take nothing of what waits for it before it is cut, 30: a tunnel, not a journey.
     stall: float = setting(30.0, STALL)
-    #: Streams that a broadcast writes to before the loop turns, 200: about a millisecond.
+    #: Streams that a broadcast writes to before the loop turns, 100: half a millisecond, or one.
     fan_out_slice: int = setting(100, SLICE)
     #: Categories whose streams are compressed, for clients that accept gzip. What is sent to many is compressed once, in one
     #: context for all: only for what everybody of the category may read, never for one person's secrets.
