@@ -35,6 +35,16 @@ def test_the_total_is_bounded():
     assert repr(made) == "<Admission: 2 streams from 2 addresses>"
 
 
+def test_the_files_of_the_system_are_a_bound():
+    """Where the system gives fewer files than the limits let streams in, theirs is the end, and the error says whose it is."""
+    made, _ = admission(total=5)
+    made.files = 1
+    made.enter("a")
+    with pytest.raises(LimitReachedError, match="the system's limit of open files") as caught:
+        made.enter("b")
+    assert (caught.value.name, caught.value.limit, caught.value.key, made.total) == ("files", 1, "b", 1)
+
+
 def test_an_address_is_bounded():
     """One address with too many is refused, others are not; the error names it."""
     made, _ = admission(per_address=1)
