@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks servers", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="+", default=[1_000, 5_000, 9_500], help="sizes, one table each")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, of which the median is shown (default: 9)")
     parser.add_argument("--only", nargs="+", choices=[*PYTHON, NODE], help="these servers, and ours")
     chosen = parser.parse_args(arguments)
     names = [name for name in (*PYTHON, NODE) if name == OURS or name in (chosen.only or (*PYTHON, NODE))]
