@@ -317,6 +317,7 @@ async def test_a_close_is_told_once(serve, who):
     else:
         hub.dispatch(broadcast((ANY, ANY), close_sse(reconnect=True)))
     await eventually(lambda: told and not hub.streams and len(asyncio.all_tasks()) == 1)
+    # A turn in which a second one would come.
     await asyncio.sleep(0)
     assert len(told) == 1
 
