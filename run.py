@@ -22,8 +22,16 @@ OLDEST_PYTHON = (3, 11)
 
 #: What each command runs inside the environment, and which extras of setup.py it needs; its arguments follow.
 COMMANDS = {
-    "demo": ("the lobby: a chat in your browser (--port N, --help)", "demo", ["examples/lobby/app.py"]),
-    "test": ("the tests (any argument of pytest, such as -k lobby)", "test", ["-bb", "-m", "pytest"]),
+    "demo": (
+        "the lobby: a chat in your browser (--port N, --help)",
+        "demo",
+        ["examples/lobby/app.py"],
+    ),
+    "test": (
+        "the tests (any argument of pytest, such as -k lobby)",
+        "test",
+        ["-bb", "-m", "pytest"],
+    ),
     "coverage": (
         "the tests, then how much of the package they cover",
         "test",
@@ -39,7 +47,10 @@ COMMANDS = {
     "bench": ("the benchmarks: tables of ratios (all, or --help)", "bench", ["-m", "benchmarks"]),
 }
 #: What follows a command that went well.
-AFTERWARDS = {"coverage": ["-m", "coverage", "report"], "lint": ["-m", "ruff", "format", "--check", "."]}
+AFTERWARDS = {
+    "coverage": ["-m", "coverage", "report"],
+    "lint": ["-m", "ruff", "format", "--check", "."],
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -55,7 +66,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
     chosen = parser.parse_args(arguments)
     if sys.version_info < OLDEST_PYTHON:
-        print(f"run.py: Python {sys.version.split()[0]} is too old; 3.11 or newer is needed", file=sys.stderr)
+        print(
+            f"run.py: Python {sys.version.split()[0]} is too old; 3.11 or newer is needed",
+            file=sys.stderr,
+        )
         return 1
     _, extra, command = COMMANDS[chosen.command]
     if not set_up(extra):
@@ -89,13 +103,27 @@ def set_up(extra: str) -> bool:
     if not PYTHON.exists() and not make_environment():
         return False
     stamp = VENV / f"installed-{extra}"
-    wanted = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in ("setup.py", "pyproject.toml"))).hexdigest()
+    wanted = hashlib.sha256(
+        b"".join((HERE / name).read_bytes() for name in ("setup.py", "pyproject.toml"))
+    ).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return True
     print(f"run.py: installing (once; {extra}) ...", file=sys.stderr, flush=True)
-    install = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f".[{extra}]"]
+    install = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--editable",
+        f".[{extra}]",
+    ]
     if subprocess.run(install, cwd=HERE, check=False).returncode != 0:
-        print("run.py: pip could not install; see above. Is there a network for the first run?", file=sys.stderr)
+        print(
+            "run.py: pip could not install; see above. Is there a network for the first run?",
+            file=sys.stderr,
+        )
         return False
     stamp.write_text(wanted)
     return True
@@ -104,7 +132,9 @@ def set_up(extra: str) -> bool:
 def make_environment() -> bool:
     """Make the virtual environment; returns whether that worked."""
     print(f"run.py: making a virtual environment in {VENV.name} ...", file=sys.stderr, flush=True)
-    made = subprocess.run([sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True
+    )
     if made.returncode == 0:
         return True
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

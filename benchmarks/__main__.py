@@ -29,13 +29,27 @@ BENCHMARKS = {
     ),
     "latency": (
         "deliveries, departures noticed, and clients that do not read",
-        ["--streams", "20", "--with-stalled", "10", "--stalled", "2", "--leaving", "5", "--rounds", "1"],
+        [
+            "--streams",
+            "20",
+            "--with-stalled",
+            "10",
+            "--stalled",
+            "2",
+            "--leaving",
+            "5",
+            "--rounds",
+            "1",
+        ],
     ),
     "streams": (
         "memory, opening, closing all at once, coming and going",
         ["--streams", "40", "--churn", "200", "--rounds", "1"],
     ),
-    "dispatch": ("a dispatch by itself: for each broadcast, effect, interceptor", ["--rounds", "1"]),
+    "dispatch": (
+        "a dispatch by itself: for each broadcast, effect, interceptor",
+        ["--rounds", "1"],
+    ),
     "store": (
         "purging a connection and finding ten of them, with 100 to 100,000 stored",
         ["--rounds", "1"],
@@ -55,7 +69,16 @@ BENCHMARKS = {
 }
 
 #: Packages whose versions stand above the figures.
-PACKAGES = ("tornado", "sse-starlette", "uvicorn", "uvloop", "h11", "httptools", "aiohttp", "aiohttp-sse")
+PACKAGES = (
+    "tornado",
+    "sse-starlette",
+    "uvicorn",
+    "uvloop",
+    "h11",
+    "httptools",
+    "aiohttp",
+    "aiohttp-sse",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -79,8 +102,12 @@ def main(arguments: list[str]) -> int:
 
 def run_all(arguments: list[str]) -> int:
     """Run every benchmark, each in a process of its own, and say at the end what falls short."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks all", description="Run every benchmark.")
-    parser.add_argument("--quick", action="store_true", help="only see that they work; the figures mean nothing")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks all", description="Run every benchmark."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only see that they work; the figures mean nothing"
+    )
     chosen = parser.parse_args(arguments)
     print(f"{machine()}\n", flush=True)
     short, failed = [], []
@@ -92,10 +119,14 @@ def run_all(arguments: list[str]) -> int:
                 if FALLS_SHORT in line:
                     short.append(f"  {name}: {' '.join(line.split())}")
         if process.returncode:
-            failed.append(f"  {name}: ended with exit code {process.returncode}, its tables are incomplete")
+            failed.append(
+                f"  {name}: ended with exit code {process.returncode}, its tables are incomplete"
+            )
     print(
         "\n".join(
-            ["What falls short, or could not be measured:", *short, *failed] if short or failed else ["All holds."]
+            ["What falls short, or could not be measured:", *short, *failed]
+            if short or failed
+            else ["All holds."]
         )
     )
     return 1 if failed else 0

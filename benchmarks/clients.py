@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection as Pipe
 
-__all__ = ("ACKNOWLEDGED_AT_ONCE", "HOST", "SHORT", "SILENCE", "Arrivals", "allow_many_files", "run", "text")
+__all__ = (
+    "ACKNOWLEDGED_AT_ONCE",
+    "HOST",
+    "SHORT",
+    "SILENCE",
+    "Arrivals",
+    "allow_many_files",
+    "run",
+    "text",
+)
 
 HOST: Final = "127.0.0.1"
 
@@ -176,7 +185,9 @@ class Clients:
         """Read as while something is expected, and count nothing: what comes is compressed, and has no marks."""
         self.counting, self.expected = False, 1
 
-    def do_open(self, port: int, count: int, path: str, first: int, authority: str | None, headers: str = "") -> float:
+    def do_open(
+        self, port: int, count: int, path: str, first: int, authority: str | None, headers: str = ""
+    ) -> float:
         """Open so many streams; returns the seconds until the headers of all of them have come.
 
         Args:

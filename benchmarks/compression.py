@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StoreConfig, StreamConfig, broadcast, send
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    SSEHandler,
+    StoreConfig,
+    StreamConfig,
+    broadcast,
+    send,
+)
 
 from .clients import ACKNOWLEDGED_AT_ONCE, HOST, allow_many_files
 from .fanout import microseconds
@@ -69,7 +78,10 @@ def prices(size: int) -> Iterator[dict[str, Any]]:
         step = 0
         while len(json.dumps(event, separators=(",", ":"))) < size:
             step += 1
-            event[f"level{step}"] = {"bid": round(chance.uniform(10, 500), 2), "ask": chance.randrange(1_000)}
+            event[f"level{step}"] = {
+                "bid": round(chance.uniform(10, 500), 2),
+                "ask": chance.randrange(1_000),
+            }
         yield event
 
 
@@ -111,7 +123,13 @@ def chat() -> Iterator[dict[str, Any]]:
     while True:
         number += chance.randrange(1, 9)
         text = " ".join(chance.choices(words, k=10))
-        yield {"id": number, "from": chance.choice(NAMES), "room": "lobby", "at": 1_764_000_000 + number, "text": text}
+        yield {
+            "id": number,
+            "from": chance.choice(NAMES),
+            "room": "lobby",
+            "at": 1_764_000_000 + number,
+            "text": text,
+        }
 
 
 #: What is sent: events of about so many bytes. How much is saved is a matter of how much of an event has been there before.
@@ -149,12 +167,23 @@ async def deliver(hub: Hub, kind: str, events: list[dict[str, Any]]) -> tuple[fl
 async def measure(streams: int, rounds: int) -> None:
     """Measure each kind of event, and print the table."""
     allow_many_files()
-    hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000), stream=StreamConfig(compress=frozenset({PACKED}))))
+    hub = Hub(
+        HubConfig(
+            store=StoreConfig(maxsize=20_000), stream=StreamConfig(compress=frozenset({PACKED}))
+        )
+    )
     port = hub.listen(Application([("/events", Events)]), 0, HOST)
-    table = Table(f"compression, {streams:,} streams", "bytes/event", "us CPU/event", "bytes", "CPU")
+    table = Table(
+        f"compression, {streams:,} streams", "bytes/event", "us CPU/event", "bytes", "CPU"
+    )
     with Load() as plain, Load() as packed:
         for load, kind in ((plain, PLAIN), (packed, PACKED)):
-            await load.opened(port, streams, path=f"/events?kind={kind}&n={{n}}", headers="Accept-Encoding: gzip\r\n")
+            await load.opened(
+                port,
+                streams,
+                path=f"/events?kind={kind}&n={{n}}",
+                headers="Accept-Encoding: gzip\r\n",
+            )
             load.swallow()
         for name, events in KINDS.items():
             source = events()
@@ -168,8 +197,19 @@ async def measure(streams: int, rounds: int) -> None:
                 cpu[kind].append(used / EVENTS / streams)
                 sizes[kind].append(sent / EVENTS / streams)
             less, more = middle(sizes[PACKED], sizes[PLAIN]), middle(cpu[PACKED], cpu[PLAIN])
-            table.row(f"{name}: plain", f"{middle(sizes[PLAIN]):.0f}", microseconds(cpu[PLAIN]), ratio(1), ratio(1))
-            shown = (f"{middle(sizes[PACKED]):.0f}", microseconds(cpu[PACKED]), ratio(less), ratio(more))
+            table.row(
+                f"{name}: plain",
+                f"{middle(sizes[PLAIN]):.0f}",
+                microseconds(cpu[PLAIN]),
+                ratio(1),
+                ratio(1),
+            )
+            shown = (
+                f"{middle(sizes[PACKED]):.0f}",
+                microseconds(cpu[PACKED]),
+                ratio(less),
+                ratio(more),
+            )
             table.row(f"{name}: compressed, bytes", *shown, figure=less, bound=at_most(0.3))
             table.row(f"{name}: compressed, CPU", *shown, figure=more, bound=at_most(1.1))
         await hub.drain(window=0, timeout=STOPPING)
@@ -179,8 +219,12 @@ async def measure(streams: int, rounds: int) -> None:
 def main(arguments: list[str]) -> int:
     """Measure and print the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks compression", description=__doc__)
-    parser.add_argument("--streams", type=int, default=1_000, help="streams of each kind (default: 1000)")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds, of which the median is shown (default: 9)")
+    parser.add_argument(
+        "--streams", type=int, default=1_000, help="streams of each kind (default: 1000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="rounds, of which the median is shown (default: 9)"
+    )
     chosen = parser.parse_args(arguments)
     asyncio.run(measure(chosen.streams, chosen.rounds))
     return 0

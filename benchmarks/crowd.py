@@ -113,8 +113,13 @@ class Step(NamedTuple):
 def read_diff(data: bytes) -> Step:
     """Return what a diff says; everybody gets the same one."""
     said = json.loads(data)
-    left = [(name, member["metas"][0]["data"], member["reason"]) for name, member in said["leaves"].items()]
-    return Step(left, [(name, member["metas"][0]["data"]) for name, member in said["joins"].items()])
+    left = [
+        (name, member["metas"][0]["data"], member["reason"])
+        for name, member in said["leaves"].items()
+    ]
+    return Step(
+        left, [(name, member["metas"][0]["data"]) for name, member in said["joins"].items()]
+    )
 
 
 class Stream(asyncio.Protocol):
@@ -174,9 +179,13 @@ class Stream(asyncio.Protocol):
         state = json.loads(text)
         if state["part"] == 1:
             self.roster = {}
-        self.roster.update({name: member["metas"][0]["data"] for name, member in state["members"].items()})
+        self.roster.update(
+            {name: member["metas"][0]["data"] for name, member in state["members"].items()}
+        )
         if state["omitted"] or self.opened.done():
-            self.crowd.mistake("rosters", f"{self.person.name} got a second state, or one that leaves members out")
+            self.crowd.mistake(
+                "rosters", f"{self.person.name} got a second state, or one that leaves members out"
+            )
         elif state["part"] == state["parts"]:
             self.opened.set_result(None)
 
@@ -184,15 +193,22 @@ class Stream(asyncio.Protocol):
         step = read_diff(text)
         for name, life, reason in step.left:
             if self.roster.get(name) != life:
-                self.crowd.mistake("doubled", f"{self.person.name} read that {name} left, who was not there")
+                self.crowd.mistake(
+                    "doubled", f"{self.person.name} read that {name} left, who was not there"
+                )
             self.roster.pop(name, None)
             self.crowd.judge_left(self, name, life, reason)
         for name, life in step.joined:
             known = self.roster.get(name)
             if known == life:
-                self.crowd.mistake("flaps", f"{self.person.name} read of {name} again, who was there")
+                self.crowd.mistake(
+                    "flaps", f"{self.person.name} read of {name} again, who was there"
+                )
             elif known is not None:
-                self.crowd.mistake("missed", f"{self.person.name} read that {name} joined, and not that he had left")
+                self.crowd.mistake(
+                    "missed",
+                    f"{self.person.name} read that {name} joined, and not that he had left",
+                )
             self.roster[name] = life
 
 
@@ -241,7 +257,9 @@ class Crowd:
         """Let everybody come, come and go, and rest; returns what was found."""
         people = list(self.people.values())
         for first in range(0, len(people), OPENING):
-            await asyncio.gather(*(self._open(person, "t1") for person in people[first : first + OPENING]))
+            await asyncio.gather(
+                *(self._open(person, "t1") for person in people[first : first + OPENING])
+            )
         self._tell(f"{len(people):,} are here")
         began = time.monotonic()
         until = began + self._seconds
@@ -281,7 +299,10 @@ class Crowd:
                 departure.first = now
             departure.last = now
             if now < departure.closed_at + self.grace or reason != "client":
-                self.mistake("flaps", f"{stream.person.name} read too early that {name} left, or why: {reason}")
+                self.mistake(
+                    "flaps",
+                    f"{stream.person.name} read too early that {name} left, or why: {reason}",
+                )
             return
         person = self.people[name]
         if person.life == life and self._is_late(person, now):
@@ -369,7 +390,9 @@ class Crowd:
         steady = {name: life for name, life in here.items() if later.get(name) == life}
         self._compare("the hub", dict.fromkeys(hubs), steady, gone & still_gone)
 
-    def _compare(self, whose: str, roster: dict[str, Any], here: dict[str, int], gone: set[str]) -> None:
+    def _compare(
+        self, whose: str, roster: dict[str, Any], here: dict[str, int], gone: set[str]
+    ) -> None:
         self.found.checks += 1
         lacking = [name for name, life in here.items() if roster.get(name, -1) not in (life, None)]
         stale = [name for name in gone if name in roster]
@@ -384,8 +407,18 @@ class Crowd:
         await self._until(lambda: all(stream.roster == truth for stream in self.streams))
         await asyncio.sleep(self.grace + SETTLED)
         for stream in self.streams:
-            self._compare(f"at the end, {stream.person.name}", stream.roster, truth, set(self.people) - set(truth))
-        self._compare("at the end, the hub", dict.fromkeys(await self._ask()), truth, set(self.people) - set(truth))
+            self._compare(
+                f"at the end, {stream.person.name}",
+                stream.roster,
+                truth,
+                set(self.people) - set(truth),
+            )
+        self._compare(
+            "at the end, the hub",
+            dict.fromkeys(await self._ask()),
+            truth,
+            set(self.people) - set(truth),
+        )
         unread = sum(departure.first is None for departure in self.departures.values())
         if unread:
             self.found.mistakes["missed"] += unread

@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sfere_tornado import ANY, Connection, Event, Hub, Registry, broadcast, send
-from sfere_tornado.event_stream import encode
-from sfere_tornado.fanout import Fanout
-from sfere_tornado.writer import Writer
+from sfere_tornado.streams.fanout import Fanout
+from sfere_tornado.streams.writer import Writer
+from sfere_tornado.wire.event_stream import encode
 
 from .table import Table, at_most, in_turns, middle
 
@@ -118,7 +118,9 @@ def measure(rounds: int) -> dict[str, list[float]]:
 def main(arguments: list[str]) -> int:
     """Measure and print the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks dispatch", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds, of which the median is shown (default: 15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds, of which the median is shown (default: 15)"
+    )
     taken = measure(parser.parse_args(arguments).rounds)
 
     def added(name: str, to: str) -> float:
@@ -127,7 +129,9 @@ def main(arguments: list[str]) -> int:
     table = Table("dispatch", "us", "us added")
     adds = added("broadcast", "fan-out alone")
     table.row(
-        f"an event delivered to {FEW} connections, without any dispatch", f"{middle(taken['fan-out alone']):.1f}", ""
+        f"an event delivered to {FEW} connections, without any dispatch",
+        f"{middle(taken['fan-out alone']):.1f}",
+        "",
     )
     table.row(
         f"the same by hub.dispatch(broadcast(...)), to {FEW} by pattern",
@@ -137,10 +141,14 @@ def main(arguments: list[str]) -> int:
         bound=at_most(30, "us"),
     )
     each = middle(taken["broadcast each"])
-    table.row("the same with each=True", f"{each:.1f}", f"{added('broadcast each', 'fan-out alone'):.1f}")
+    table.row(
+        "the same with each=True", f"{each:.1f}", f"{added('broadcast each', 'fan-out alone'):.1f}"
+    )
     table.row("a dispatch of nothing", f"{middle(taken['no effect']):.1f}", "")
     first = added("one effect", "no effect")
-    table.row("with one effect that does nothing", f"{middle(taken['one effect']):.1f}", f"{first:.1f}")
+    table.row(
+        "with one effect that does nothing", f"{middle(taken['one effect']):.1f}", f"{first:.1f}"
+    )
     more = added("several effects", "one effect") / MORE
     table.row("for each further effect", "", f"{more:.1f}")
     watched = added("interceptor", "one effect")

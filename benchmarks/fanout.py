@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sfere_tornado import broadcast, send
-from sfere_tornado.framing import chunked
+from sfere_tornado.wire.framing import chunked
 
 from .clients import text
 from .serving import LOBBY, certificates, serving
@@ -73,7 +73,12 @@ def repeated(way: Callable[[], Any], times: int) -> Callable[[], Awaitable[None]
 
 
 async def measure(
-    at: Serving, ways: dict[str, tuple[Callable[[], Any], int]], rounds: int, what: str, *, times: int = 3
+    at: Serving,
+    ways: dict[str, tuple[Callable[[], Any], int]],
+    rounds: int,
+    what: str,
+    *,
+    times: int = 3,
 ) -> dict[str, list[float]]:
     """Measure ways in turns.
 
@@ -112,7 +117,9 @@ async def sizes(streams: int, rounds: int, table: Table) -> None:
         ways = {"bare": (bare_loop(at), 1), "hub": (hub_dispatch(at), 1)}
         taken = await measure(at, ways, rounds, f"fan-out to {streams:,}")
     share = middle(taken["hub"], taken["bare"])
-    table.row(f"{streams:,} streams, bare loop of socket.send", microseconds(taken["bare"]), ratio(1))
+    table.row(
+        f"{streams:,} streams, bare loop of socket.send", microseconds(taken["bare"]), ratio(1)
+    )
     table.row(
         f"{streams:,} streams, hub.dispatch(broadcast(...))",
         microseconds(taken["hub"]),
@@ -128,7 +135,9 @@ async def turns(rounds: int, table: Table) -> None:
         ways = {"ten": (repeated(hub_dispatch(at), 10), 10), "one": (hub_dispatch(at, 10), 10)}
         taken = await measure(at, ways, rounds, f"ten events to {TURN_STREAMS:,}")
     share = middle(taken["one"], taken["ten"])
-    table.row(f"{TURN_STREAMS:,} streams, ten events in ten turns", microseconds(taken["ten"]), ratio(1))
+    table.row(
+        f"{TURN_STREAMS:,} streams, ten events in ten turns", microseconds(taken["ten"]), ratio(1)
+    )
     table.row(
         f"{TURN_STREAMS:,} streams, ten events in one turn",
         microseconds(taken["one"]),
@@ -156,7 +165,9 @@ async def tls(rounds: int, table: Table) -> None:
         taken = await measure(at, ways, rounds, f"TLS to {TLS_STREAMS:,}")
     share = middle(taken["hub"], taken["tornado"])
     table.row(
-        f"{TLS_STREAMS:,} streams over TLS, IOStream.write of ready bytes", microseconds(taken["tornado"]), ratio(1)
+        f"{TLS_STREAMS:,} streams over TLS, IOStream.write of ready bytes",
+        microseconds(taken["tornado"]),
+        ratio(1),
     )
     table.row(
         f"{TLS_STREAMS:,} streams over TLS, hub.dispatch(broadcast(...))",
@@ -177,9 +188,19 @@ async def few(rounds: int) -> None:
         taken = await measure(at, ways, rounds, f"broadcasts to {FEW}", times=1)
     table = Table(f"{FEW} streams", "us CPU/broadcast", "us added")
     bare, hub = (middle(taken[name]) * FEW * 1e6 for name in ("bare", "hub"))
-    added = middle(one - other for one, other in zip(taken["hub"], taken["bare"], strict=True)) * FEW * 1e6
+    added = (
+        middle(one - other for one, other in zip(taken["hub"], taken["bare"], strict=True))
+        * FEW
+        * 1e6
+    )
     table.row("bare loop of socket.send", f"{bare:.1f}", "")
-    table.row("hub.dispatch(broadcast(...))", f"{hub:.1f}", f"{added:.1f}", figure=added, bound=at_most(30, "us"))
+    table.row(
+        "hub.dispatch(broadcast(...))",
+        f"{hub:.1f}",
+        f"{added:.1f}",
+        figure=added,
+        bound=at_most(30, "us"),
+    )
     table.show()
 
 
@@ -202,8 +223,12 @@ async def run(streams: list[int], rounds: int) -> None:
 def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks fanout", description=__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1_000, 5_000, 9_500], help="sizes")
-    parser.add_argument("--rounds", type=int, default=11, help="rounds, of which the median is shown (default: 11)")
+    parser.add_argument(
+        "--streams", type=int, nargs="+", default=[1_000, 5_000, 9_500], help="sizes"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=11, help="rounds, of which the median is shown (default: 11)"
+    )
     chosen = parser.parse_args(arguments)
     asyncio.run(run(chosen.streams, chosen.rounds))
     return 0

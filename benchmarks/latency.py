@@ -54,9 +54,13 @@ async def delivery(streams: int, rounds: int) -> None:
             arrivals = [await at.deliver(ways[name]) for _ in range(TIMES)]
             p99[name].append(middle(one.p99 for one in arrivals))
             last[name].append(middle(one.last for one in arrivals))
-    table = Table(f"delivery to {streams:,}, one event at a time", "p99 ms", "last ms", "ratio of p99")
+    table = Table(
+        f"delivery to {streams:,}, one event at a time", "p99 ms", "last ms", "ratio of p99"
+    )
     share = middle(p99["hub"], p99["bare"])
-    table.row("bare loop of socket.send", milliseconds(p99["bare"]), milliseconds(last["bare"]), ratio(1))
+    table.row(
+        "bare loop of socket.send", milliseconds(p99["bare"]), milliseconds(last["bare"]), ratio(1)
+    )
     table.row(
         "hub.dispatch(broadcast(...))",
         milliseconds(p99["hub"]),
@@ -87,7 +91,9 @@ async def without_pause(streams: int, leaving: int, rounds: int) -> None:
 
         with Load() as clients:
             for number in range(rounds):
-                progress(f"broadcasting without pause to {streams:,}: round {number + 1} of {rounds}")
+                progress(
+                    f"broadcasting without pause to {streams:,}: round {number + 1} of {rounds}"
+                )
                 await clients.opened(at.port, leaving, first=(number + 1) * 100_000)
                 at.load.expect(2**62)
                 lateness = Lateness()
@@ -104,8 +110,13 @@ async def without_pause(streams: int, leaving: int, rounds: int) -> None:
                 noticed.append(hundredth(seconds))
                 late.append(hundredth(lateness.seconds))
     table = Table(f"broadcasting without pause to {streams:,}", "p99 ms")
-    for name, figures, limit in (("close noticed, the store told", noticed, 10), ("lateness of the loop", late, 5)):
-        table.row(name, milliseconds(figures), figure=middle(figures) * 1e3, bound=at_most(limit, "ms"))
+    for name, figures, limit in (
+        ("close noticed, the store told", noticed, 10),
+        ("lateness of the loop", late, 5),
+    ):
+        table.row(
+            name, milliseconds(figures), figure=middle(figures) * 1e3, bound=at_most(limit, "ms")
+        )
     table.show()
 
 
@@ -160,8 +171,12 @@ async def stall(at: Serving, count: int, number: int) -> Stalled:
                 cut = max(cut, time.monotonic() - began)
             present.append(await at.load.arrived())
         if stalled:
-            raise RuntimeError(f"{len(stalled)} of {count} clients were not cut after {AT_MOST} events")
-    return Stalled(middle(one.p99 for one in without), middle(one.p99 for one in present), held, cut)
+            raise RuntimeError(
+                f"{len(stalled)} of {count} clients were not cut after {AT_MOST} events"
+            )
+    return Stalled(
+        middle(one.p99 for one in without), middle(one.p99 for one in present), held, cut
+    )
 
 
 def bytes_held(connection) -> int:
@@ -183,7 +198,11 @@ async def stalled_clients(streams: int, count: int, rounds: int) -> None:
     share = middle([one.present for one in found], [one.without for one in found])
     held, cut = max(one.held for one in found), max(one.cut for one in found)
     table = Table(f"{count} stalled of {streams:,}, events of {LARGE:,} bytes", "", "ratio")
-    table.row("p99 of the others, without them", f"{milliseconds(one.without for one in found)} ms", ratio(1))
+    table.row(
+        "p99 of the others, without them",
+        f"{milliseconds(one.without for one in found)} ms",
+        ratio(1),
+    )
     table.row(
         "p99 of the others, with them",
         f"{milliseconds(one.present for one in found)} ms",
@@ -192,8 +211,16 @@ async def stalled_clients(streams: int, count: int, rounds: int) -> None:
         bound=at_most(1.5),
     )
     bound = at_most(1.3, "MiB")
-    table.row("held for one of them, at most", f"{held / MIB:.2f} MiB", "", figure=held / MIB, bound=bound)
-    table.row("from its bound to its cut, at most", f"{cut * 1e3:.0f} ms", "", figure=cut, bound=at_most(2, "s"))
+    table.row(
+        "held for one of them, at most", f"{held / MIB:.2f} MiB", "", figure=held / MIB, bound=bound
+    )
+    table.row(
+        "from its bound to its cut, at most",
+        f"{cut * 1e3:.0f} ms",
+        "",
+        figure=cut,
+        bound=at_most(2, "s"),
+    )
     table.show()
 
 
@@ -218,9 +245,17 @@ def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=__doc__)
     parser.add_argument("--streams", type=int, default=5_000, help="open streams (default: 5000)")
-    parser.add_argument("--with-stalled", type=int, default=2_000, help="streams where some stall (default: 2000)")
-    parser.add_argument("--stalled", type=int, default=100, help="how many of those stall (default: 100)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)")
-    parser.add_argument("--leaving", type=int, default=100, help="how many leave in a round (default: 100)")
+    parser.add_argument(
+        "--with-stalled", type=int, default=2_000, help="streams where some stall (default: 2000)"
+    )
+    parser.add_argument(
+        "--stalled", type=int, default=100, help="how many of those stall (default: 100)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)"
+    )
+    parser.add_argument(
+        "--leaving", type=int, default=100, help="how many leave in a round (default: 100)"
+    )
     asyncio.run(run(parser.parse_args(arguments)))
     return 0

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tornado.web import Application
 
 from sfere_tornado import Hub, HubConfig, StoreConfig, broadcast, send
-from sfere_tornado.event_stream import Event, encode
-from sfere_tornado.registries.datastar import datastar, patch_elements
+from sfere_tornado.datastar.actions import Datastar, patch_elements
+from sfere_tornado.wire.event_stream import Event, encode
 
 from .clients import HOST, allow_many_files, text
 from .fanout import FEW, MANY_TIMES, measure, microseconds, repeated
@@ -57,7 +57,7 @@ def data_of(elements: str) -> str:
 async def serving(streams: int) -> AsyncIterator[Serving]:
     """Serve a hub that knows Datastar's actions, with so many streams open."""
     allow_many_files()
-    hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000)), registries=[datastar()])
+    hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000)), registries=[Datastar()])
     port = hub.listen(Application([("/events", Events)]), 0, HOST)
     with Load() as load:
         made = Serving(hub, port, load)
@@ -127,10 +127,16 @@ async def few(rounds: int) -> None:
             "patch": (repeated(patching(at), MANY_TIMES), MANY_TIMES),
         }
         taken = await measure(at, ways, rounds, f"patches to {FEW}", times=1)
-    added = middle(one - other for one, other in zip(taken["patch"], taken["send"], strict=True)) * FEW * 1e6
+    added = (
+        middle(one - other for one, other in zip(taken["patch"], taken["send"], strict=True))
+        * FEW
+        * 1e6
+    )
     table = Table(f"{SIZE:,} bytes to {FEW} streams", "us CPU/broadcast", "us added")
     table.row("broadcast of a plain send", f"{middle(taken['send']) * FEW * 1e6:.1f}", "")
-    table.row("broadcast of patch_elements", f"{middle(taken['patch']) * FEW * 1e6:.1f}", f"{added:.1f}")
+    table.row(
+        "broadcast of patch_elements", f"{middle(taken['patch']) * FEW * 1e6:.1f}", f"{added:.1f}"
+    )
     table.show()
 
 
@@ -143,8 +149,12 @@ async def run(streams: int, rounds: int) -> None:
 def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks patches", description=__doc__)
-    parser.add_argument("--streams", type=int, default=5_000, help="how many (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=11, help="rounds, of which the median is shown (default: 11)")
+    parser.add_argument(
+        "--streams", type=int, default=5_000, help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=11, help="rounds, of which the median is shown (default: 11)"
+    )
     chosen = parser.parse_args(arguments)
     asyncio.run(run(chosen.streams, chosen.rounds))
     return 0

@@ -44,7 +44,9 @@ def make_hub(grace: float) -> Hub:
 
 def present(hub: Hub) -> set[str]:
     """Return who is here, as the hub knows."""
-    return {member.key.id for member in hub.presence.roster()} if hub.presence is not None else set()
+    return (
+        {member.key.id for member in hub.presence.roster()} if hub.presence is not None else set()
+    )
 
 
 def serve(pipe: Pipe, grace: float) -> None:
@@ -76,20 +78,31 @@ def show(found: Found, members: int, grace: float) -> None:
     """Print the table."""
     for wrong in found.wrong:
         progress(f"  {wrong}")
-    table = Table(f"{members:,} members who come and go for {found.seconds:.0f} s, a grace of {grace:g} s", "")
+    table = Table(
+        f"{members:,} members who come and go for {found.seconds:.0f} s, a grace of {grace:g} s", ""
+    )
     table.row("streams open at a time, at most", f"{found.most_streams:,}")
-    table.row("reloads, and drops within the grace", f"{found.done['reload'] + found.done['drop']:,}")
+    table.row(
+        "reloads, and drops within the grace", f"{found.done['reload'] + found.done['drop']:,}"
+    )
     table.row("  of them too slow to be judged", f"{found.unsure:,}")
     table.row("second tabs opened or closed", f"{found.done['second tab']:,}")
-    table.row("departures", f"{found.done['leave']:,}", figure=found.done["leave"], bound=at_least(1, ""))
+    table.row(
+        "departures", f"{found.done['leave']:,}", figure=found.done["leave"], bound=at_least(1, "")
+    )
     table.row("announcements of them that were read", f"{found.read:,}")
     for kind, name in MISTAKES.items():
-        table.row(name, f"{found.mistakes[kind]:,}", figure=found.mistakes[kind], bound=at_most(0, ""))
+        table.row(
+            name, f"{found.mistakes[kind]:,}", figure=found.mistakes[kind], bound=at_most(0, "")
+        )
     table.row("rosters compared", f"{found.checks:,}", figure=found.checks, bound=at_least(1, ""))
     for name, times in (("first", sorted(found.first)), ("last", sorted(found.last))):
         if times:
             middle, most = times[len(times) // 2] * 1000, times[-1] * 1000
-            table.row(f"the {name} one has read of it, after the grace", f"{middle:.0f} ms (at most {most:.0f})")
+            table.row(
+                f"the {name} one has read of it, after the grace",
+                f"{middle:.0f} ms (at most {most:.0f})",
+            )
     table.show()
 
 
@@ -97,9 +110,13 @@ def main(arguments: list[str]) -> int:
     """Let people come and go, and compare; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks presence", description=__doc__)
     parser.add_argument("--members", type=int, default=1000, help="(default: 1000)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long they come and go (default: 3)")
+    parser.add_argument(
+        "--minutes", type=float, default=3.0, help="how long they come and go (default: 3)"
+    )
     parser.add_argument("--grace", type=float, default=1.0, help="seconds (default: 1)")
-    parser.add_argument("--rate", type=float, default=5.0, help="departures in a second, about (default: 5)")
+    parser.add_argument(
+        "--rate", type=float, default=5.0, help="departures in a second, about (default: 5)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of everything random (default: 1)")
     chosen = parser.parse_args(arguments)
     allow_many_files()

@@ -21,7 +21,7 @@ from tornado.web import Application
 
 from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StreamConfig, broadcast, send
 from sfere_tornado.config import HistoryConfig
-from sfere_tornado.event_stream import Event, encode
+from sfere_tornado.wire.event_stream import Event, encode
 
 from .table import Table, at_least, at_most, progress
 
@@ -111,7 +111,9 @@ class Client(asyncio.Protocol):
         self.away = False
         self.transport = transport
         last = "" if self.next is None else f"Last-Event-ID: {self.next - 1}-{self.soak.tag}\r\n"
-        transport.write(f"GET /events?n={self.number} HTTP/1.1\r\nHost: 127.0.0.1\r\n{last}\r\n".encode())
+        transport.write(
+            f"GET /events?n={self.number} HTTP/1.1\r\nHost: 127.0.0.1\r\n{last}\r\n".encode()
+        )
 
     def connection_lost(self, error: Exception | None) -> None:
         """Come back later."""
@@ -225,7 +227,14 @@ class Soak:
     """
 
     def __init__(
-        self, *, events: int, clients: int, cuts: int, kept: int, seed: int = 1, tell: Callable[[str], object] = str
+        self,
+        *,
+        events: int,
+        clients: int,
+        cuts: int,
+        kept: int,
+        seed: int = 1,
+        tell: Callable[[str], object] = str,
     ) -> None:
         self.dice = random.Random(seed)
         self.cuts = cuts
@@ -263,7 +272,9 @@ class Soak:
     async def run(self) -> Found:
         """Send everything, wait until every client has got it, and return what was found."""
         began = time.perf_counter()
-        server = HTTPServer(Application([("/events", Events)], sfere=self.hub, log_function=_no_log))
+        server = HTTPServer(
+            Application([("/events", Events)], sfere=self.hub, log_function=_no_log)
+        )
         sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
         server.add_sockets(sockets)
         self._port = sockets[0].getsockname()[1]
@@ -275,12 +286,17 @@ class Soak:
             await self._until(self._all_finished)
         finally:
             self.stopped = True
-            self.found.finished = sum(client.next == self.found.events + 1 for client in self._clients)
+            self.found.finished = sum(
+                client.next == self.found.events + 1 for client in self._clients
+            )
             server.stop()
             await self.hub.stop()
             await server.close_all_connections()
             await self._until(
-                lambda: all(client.transport is None for client in self._clients) and not self._connecting
+                lambda: (
+                    all(client.transport is None for client in self._clients)
+                    and not self._connecting
+                )
             )
         self.found.seconds = time.perf_counter() - began
         return self.found
@@ -294,13 +310,23 @@ class Soak:
             sent += count
             # As many are being cut as it takes to have done it all before the end.
             leaving = sum(client.leaving for client in self._clients)
-            due = round(min(self.cuts, self.cuts * sent / events * (1 + MARGIN))) - self.found.cuts - leaving
-            present = [client for client in self._clients if client.transport is not None and not client.leaving]
+            due = (
+                round(min(self.cuts, self.cuts * sent / events * (1 + MARGIN)))
+                - self.found.cuts
+                - leaving
+            )
+            present = [
+                client
+                for client in self._clients
+                if client.transport is not None and not client.leaving
+            ]
             for client in self.dice.sample(present, max(0, min(len(present), due))):
                 client.leaving = True
             await self._next_turn()
             if self.turn % 200 == 0:
-                self.tell(f"{sent:,} events, {self.found.cuts:,} cuts, {self.found.replayed:,} replayed")
+                self.tell(
+                    f"{sent:,} events, {self.found.cuts:,} cuts, {self.found.replayed:,} replayed"
+                )
 
     async def _next_turn(self) -> None:
         self.turn += 1
@@ -325,7 +351,9 @@ class Soak:
 
     async def _open(self, client: Client) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", self._port)
+            await asyncio.get_running_loop().create_connection(
+                lambda: client, "127.0.0.1", self._port
+            )
         except OSError:
             self.come_back(client)
 
@@ -347,9 +375,17 @@ def run(title: str, soak: Soak) -> None:
     table = Table(f"{title}; {found.seconds:.0f} s", "")
     table.row(f"events, each to {found.clients:,} clients", f"{found.events:,}")
     table.row(
-        "clients that got the last one", f"{found.finished:,}", figure=found.finished, bound=at_least(found.clients, "")
+        "clients that got the last one",
+        f"{found.finished:,}",
+        figure=found.finished,
+        bound=at_least(found.clients, ""),
     )
-    table.row("streams cut by their clients", f"{found.cuts:,}", figure=found.cuts, bound=at_least(soak.cuts, ""))
+    table.row(
+        "streams cut by their clients",
+        f"{found.cuts:,}",
+        figure=found.cuts,
+        bound=at_least(soak.cuts, ""),
+    )
     table.row("streams cut for being slow", f"{found.slow:,}")
     table.row("events received", f"{found.received:,}")
     table.row("  of them in replays", f"{found.replayed:,}")

@@ -28,7 +28,10 @@ PYTHON: Final = {
     "sfere_tornado": (("ours",), ()),
     "bare socket.send": (("bare",), ()),
     "textbook Tornado": (("textbook",), ()),
-    "sse-starlette": (("starlette_sse", "example", "h11"), ("sse_starlette", "uvicorn", "uvloop", "h11")),
+    "sse-starlette": (
+        ("starlette_sse", "example", "h11"),
+        ("sse_starlette", "uvicorn", "uvloop", "h11"),
+    ),
     "sse-starlette, httptools": (
         ("starlette_sse", "example", "httptools"),
         ("sse_starlette", "uvicorn", "uvloop", "httptools"),
@@ -54,7 +57,9 @@ def missing(name: str) -> str:
         absent = [program for program in ("node", "npm") if shutil.which(program) is None]
         return f"{absent[0]} is not installed" if absent else ""
     absent = [module for module in PYTHON[name][1] if find_spec(module) is None]
-    return f"not installed: {', '.join(absent)} (python3 run.py bench installs them)" if absent else ""
+    return (
+        f"not installed: {', '.join(absent)} (python3 run.py bench installs them)" if absent else ""
+    )
 
 
 class Server:
@@ -75,10 +80,20 @@ class Server:
             command = [sys.executable, "-m", f"benchmarks.contenders.{module}", *arguments]
         else:
             install_node_package(self._folder)
-            command = ["node", str(ROOT / "benchmarks/contenders/better_sse.mjs"), str(self._folder)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            command = [
+                "node",
+                str(ROOT / "benchmarks/contenders/better_sse.mjs"),
+                str(self._folder),
+            ]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         out = self._process.stdout
-        if out is None or not select.select([out], [], [], STARTING)[0] or not (line := out.readline().strip()):
+        if (
+            out is None
+            or not select.select([out], [], [], STARTING)[0]
+            or not (line := out.readline().strip())
+        ):
             self.stop()
             raise RuntimeError(f"{name} did not start; {command}")
         self.port = int(line)
@@ -90,7 +105,10 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._orders.close()
         self.stop()
@@ -120,8 +138,14 @@ class Server:
 
     def memory(self) -> int:
         """Return the bytes of memory that are the process's own."""
-        rollup = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-        sizes = {line.split(":")[0]: int(line.split()[1]) for line in rollup if line.startswith("Private_")}
+        rollup = (
+            Path(f"/proc/{self._process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        )
+        sizes = {
+            line.split(":")[0]: int(line.split()[1])
+            for line in rollup
+            if line.startswith("Private_")
+        }
         return 1024 * (sizes["Private_Clean"] + sizes["Private_Dirty"])
 
 
@@ -132,6 +156,10 @@ def install_node_package(folder: Path) -> None:
         RuntimeError: when npm cannot.
     """
     command = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{NODE}@{NODE_VERSION}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
     if done.returncode:
-        raise RuntimeError(f"npm could not install {NODE}: {done.stdout.strip()[-200:]}{done.stderr.strip()[-200:]}")
+        raise RuntimeError(
+            f"npm could not install {NODE}: {done.stdout.strip()[-200:]}{done.stderr.strip()[-200:]}"
+        )

@@ -34,7 +34,11 @@ TIMES = {
 }
 
 #: The same with ten events in one turn, where it is required.
-TEN_TIMES = {"sse-starlette": 15.0, "sse-starlette, httptools": 15.0, "the same, just a queue": 15.0}
+TEN_TIMES = {
+    "sse-starlette": 15.0,
+    "sse-starlette, httptools": 15.0,
+    "the same, just a queue": 15.0,
+}
 
 #: Events in one turn, in the second table, and streams.
 TURN = 10
@@ -99,7 +103,9 @@ def run(names: list[str], streams: int, rounds: int) -> None:
             found = {name: [] for name in running}
             what = f"{streams:,} streams, {events} in a turn"
             for name in in_turns(list(running), rounds, what):
-                found[name].append(measure(*running[name], streams, events, 5 if events == 1 else 3))
+                found[name].append(
+                    measure(*running[name], streams, events, 5 if events == 1 else 3)
+                )
             show(found, what, TIMES if events == 1 else TEN_TIMES)
 
 
@@ -130,11 +136,23 @@ def show(found: dict[str, list[Measured]], what: str, times: dict[str, float]) -
 def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks servers", description=__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1_000, 5_000, 9_500], help="sizes, one table each")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds, of which the median is shown (default: 9)")
-    parser.add_argument("--only", nargs="+", choices=[*PYTHON, NODE], help="these servers, and ours")
+    parser.add_argument(
+        "--streams",
+        type=int,
+        nargs="+",
+        default=[1_000, 5_000, 9_500],
+        help="sizes, one table each",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="rounds, of which the median is shown (default: 9)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=[*PYTHON, NODE], help="these servers, and ours"
+    )
     chosen = parser.parse_args(arguments)
-    names = [name for name in (*PYTHON, NODE) if name == OURS or name in (chosen.only or (*PYTHON, NODE))]
+    names = [
+        name for name in (*PYTHON, NODE) if name == OURS or name in (chosen.only or (*PYTHON, NODE))
+    ]
     for name in names:
         if missing(name):
             print(f"{name} is left out: {missing(name)}")

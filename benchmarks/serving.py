@@ -97,7 +97,9 @@ def stream_of(connection: Connection) -> IOStream:
 
 
 @asynccontextmanager
-async def serving(streams: int, *, tls: tuple[ssl.SSLContext, str] | None = None) -> AsyncIterator[Serving]:
+async def serving(
+    streams: int, *, tls: tuple[ssl.SSLContext, str] | None = None
+) -> AsyncIterator[Serving]:
     """Serve, with so many streams open.
 
     Args:

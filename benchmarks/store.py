@@ -65,7 +65,9 @@ def time_find(made: Store[Connection], connections: list[Connection]) -> float:
         found = made.connections(pattern)
     taken = time.perf_counter() - begin
     if len(found) != MATCHES:
-        raise RuntimeError(f"{len(found)} connections were found, not {MATCHES}: the measurement means nothing")
+        raise RuntimeError(
+            f"{len(found)} connections were found, not {MATCHES}: the measurement means nothing"
+        )
     return taken / CALLS
 
 
@@ -73,9 +75,14 @@ def main(arguments: list[str]) -> int:
     """Measure and print the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks store", description=__doc__)
     parser.add_argument(
-        "--kind", choices=("memory", "expiring"), default="expiring", help="the store (default: expiring)"
+        "--kind",
+        choices=("memory", "expiring"),
+        default="expiring",
+        help="the store (default: expiring)",
     )
-    parser.add_argument("--rounds", type=int, default=15, help="rounds, of which the median is shown (default: 15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds, of which the median is shown (default: 15)"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.rounds < 1:
         parser.error("--rounds is 1 or more")
@@ -103,6 +110,7 @@ def show(kind: str, rows: list[str], medians: dict[tuple[str, int], float]) -> N
     print(f"{kind + ' store, stored:':24}" + "".join(f"{size:>20,}" for size in SIZES))
     for row in rows:
         cells = [
-            f"{medians[row, size] * 1e6:.2f} us  x {medians[row, size] / medians[row, SIZES[0]]:.2f}" for size in SIZES
+            f"{medians[row, size] * 1e6:.2f} us  x {medians[row, size] / medians[row, SIZES[0]]:.2f}"
+            for size in SIZES
         ]
         print(f"{row:24}" + "".join(f"{cell:>20}" for cell in cells))

@@ -84,9 +84,12 @@ def at_rest(streams: int, rounds: int) -> None:
         found[name].append(measure(name, streams))
     table = Table(f"{streams:,} streams", "textbook", "ours", "ratio")
     memory, opened, closed, closing = (
-        {name: [one[place] for one in measured] for name, measured in found.items()} for place in range(4)
+        {name: [one[place] for one in measured] for name, measured in found.items()}
+        for place in range(4)
     )
-    more = middle(ours - theirs for ours, theirs in zip(memory[OURS], memory[TEXTBOOK], strict=True))
+    more = middle(
+        ours - theirs for ours, theirs in zip(memory[OURS], memory[TEXTBOOK], strict=True)
+    )
     table.row(
         "memory of an idle stream, KiB",
         *(f"{middle(memory[name]) / KIB:.1f}" for name in (TEXTBOOK, OURS)),
@@ -113,7 +116,14 @@ def at_rest(streams: int, rounds: int) -> None:
         ratio(middle(closing[OURS], closing[TEXTBOOK])),
     )
     purge = purging(streams, rounds) * 1e3
-    table.row("the store's part of that, ms", "", f"{purge:.1f}", "", figure=purge, bound=at_most(20, "ms"))
+    table.row(
+        "the store's part of that, ms",
+        "",
+        f"{purge:.1f}",
+        "",
+        figure=purge,
+        bound=at_most(20, "ms"),
+    )
     table.show()
 
 
@@ -126,10 +136,17 @@ def coming_and_going(count: int) -> None:
         progress(f"coming and going: {count:,} in mixed ways")
         seconds = load.churn(server.port, count)
         after = at_start(server)
-    table = Table(f"{count:,} opened and closed in six ways, {count / seconds:,.0f}/s", "before", "after", "more")
+    table = Table(
+        f"{count:,} opened and closed in six ways, {count / seconds:,.0f}/s",
+        "before",
+        "after",
+        "more",
+    )
     for what in ("streams", "stored", "tasks", "files"):
         more = after[what] - before[what]
-        table.row(what, str(before[what]), str(after[what]), str(more), figure=more, bound=at_most(0, ""))
+        table.row(
+            what, str(before[what]), str(after[what]), str(more), figure=more, bound=at_most(0, "")
+        )
     grown = (after["memory"] - before["memory"]) / count
     sizes = [f"{told['memory'] / KIB:,.0f} KiB" for told in (before, after)]
     # A record of any kind that stayed would be 50 bytes at the least, a stream 14,000.
@@ -150,9 +167,15 @@ def at_start(server: Server) -> dict[str, int]:
 def main(arguments: list[str]) -> int:
     """Measure and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks streams", description=__doc__)
-    parser.add_argument("--streams", type=int, default=10_000, help="streams at a time (default: 10000)")
-    parser.add_argument("--churn", type=int, default=50_000, help="streams that come and go (default: 50000)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)")
+    parser.add_argument(
+        "--streams", type=int, default=10_000, help="streams at a time (default: 10000)"
+    )
+    parser.add_argument(
+        "--churn", type=int, default=50_000, help="streams that come and go (default: 50000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)"
+    )
     chosen = parser.parse_args(arguments)
     at_rest(chosen.streams, chosen.rounds)
     coming_and_going(chosen.churn)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ("FALLS_SHORT", "Bound", "Table", "at_least", "at_most", "in_turns", "middle", "progress", "ratio")
+__all__ = (
+    "FALLS_SHORT",
+    "Bound",
+    "Table",
+    "at_least",
+    "at_most",
+    "in_turns",
+    "middle",
+    "progress",
+    "ratio",
+)
 
 #: The verdict that the summary of all benchmarks looks for.
 FALLS_SHORT: Final = "falls short"
@@ -54,7 +64,9 @@ class Table:
         self.columns = columns
         self._rows: list[tuple[str, ...]] = []
 
-    def row(self, name: str, *cells: str, figure: float | None = None, bound: Bound | None = None) -> None:
+    def row(
+        self, name: str, *cells: str, figure: float | None = None, bound: Bound | None = None
+    ) -> None:
         """Add a row.
 
         Args:

@@ -59,7 +59,9 @@ nitpick_ignore_regex = [
 SECTIONS = {"Args:": "param", "Returns:": "returns", "Raises:": "raises"}
 
 
-def read_sections(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+def read_sections(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
     """Turn the sections of a docstring into field lists."""
     lines[:] = list(_fields(lines))
 
@@ -82,7 +84,9 @@ def _fields(lines: list[str]) -> Iterator[str]:
             yield line
 
 
-def find_by_last_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Any:
+def find_by_last_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element
+) -> Any:
     """Resolve a reference that gives only the end of a name, or its public place instead of its room."""
     if node.get("refdomain") != "py":
         return None
@@ -94,12 +98,20 @@ def find_by_last_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, co
         # A method that several classes have: the one of the same package, at its root.
         package = (node.get("py:module") or "").rpartition(".")[0] + "."
         found = sorted((name for name in found if name.startswith(package)), key=len)[:1]
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content) if found else None
+    return (
+        domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
+        if found
+        else None
+    )
 
 
-def skip_aliases(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool | None:
+def skip_aliases(
+    app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
+) -> bool | None:
     """Leave out the fields of named tuples that say only that they are fields."""
-    return True if (getattr(thing, "__doc__", "") or "").startswith("Alias for field number") else None
+    return (
+        True if (getattr(thing, "__doc__", "") or "").startswith("Alias for field number") else None
+    )
 
 
 def setup(app: Sphinx) -> None:

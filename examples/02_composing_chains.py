@@ -26,7 +26,9 @@ def start_clock(ctx):
 
 def stop_clock(ctx):
     print(
-        f"{time.perf_counter() - ctx.notes['started']:.6f} s", [result.effect[0] for result in ctx.results], flush=True
+        f"{time.perf_counter() - ctx.notes['started']:.6f} s",
+        [result.effect[0] for result in ctx.results],
+        flush=True,
     )
 
 

@@ -13,73 +13,73 @@ if TYPE_CHECKING:
     from .config import LimitsConfig as LimitsConfig
     from .config import StoreConfig as StoreConfig
     from .config import StreamConfig as StreamConfig
-    from .connection import Connection as Connection
+    from .datastar.actions import Datastar as Datastar
+    from .datastar.actions import execute_script as execute_script
+    from .datastar.actions import patch_elements as patch_elements
+    from .datastar.actions import patch_elements_seq as patch_elements_seq
+    from .datastar.actions import patch_signals as patch_signals
+    from .datastar.actions import remove_elements as remove_elements
+    from .datastar.handlers import DatastarHandler as DatastarHandler
+    from .datastar.handlers import DatastarMixin as DatastarMixin
     from .dispatch import Context as Context
     from .dispatch import Dispatcher as Dispatcher
     from .dispatch import Registry as Registry
     from .dispatch import fail_fast as fail_fast
+    from .effects.keyed import broadcast as broadcast
+    from .effects.keyed import with_connection as with_connection
+    from .effects.streams import close_sse as close_sse
+    from .effects.streams import send as send
+    from .effects.streams import sse_closed as sse_closed
     from .errors import SfereError as SfereError
-    from .event_stream import Event as Event
-    from .fanout import Fanout as Fanout
     from .hub import Hub as Hub
     from .keys import ANY as ANY
     from .keys import DEFAULT_SCOPE as DEFAULT_SCOPE
     from .keys import Key as Key
     from .keys import Pattern as Pattern
-    from .registries.connections import broadcast as broadcast
-    from .registries.connections import with_connection as with_connection
-    from .registries.datastar import datastar as datastar
-    from .registries.datastar import execute_script as execute_script
-    from .registries.datastar import patch_elements as patch_elements
-    from .registries.datastar import patch_elements_seq as patch_elements_seq
-    from .registries.datastar import patch_signals as patch_signals
-    from .registries.datastar import remove_elements as remove_elements
-    from .registries.presence import hide as hide
-    from .registries.presence import leave as leave
-    from .registries.presence import show as show
-    from .registries.presence import update_meta as update_meta
-    from .registries.sse import close_sse as close_sse
-    from .registries.sse import send as send
-    from .registries.sse import sse_closed as sse_closed
+    from .presence.effects import hide as hide
+    from .presence.effects import leave as leave
+    from .presence.effects import show as show
+    from .presence.effects import update_meta as update_meta
     from .stores import ExpiringStore as ExpiringStore
     from .stores import MemoryStore as MemoryStore
+    from .streams.connection import Connection as Connection
+    from .streams.fanout import Fanout as Fanout
     from .web.beat import BeatHandler as BeatHandler
-    from .web.datastar import DatastarHandler as DatastarHandler
-    from .web.datastar import DatastarMixin as DatastarMixin
-    from .web.interceptors import InterceptorMixin as InterceptorMixin
+    from .web.handlers import SSEHandler as SSEHandler
+    from .web.handlers import SSEMixin as SSEMixin
     from .web.presence import ScriptHandler as ScriptHandler
     from .web.presence import SignHandler as SignHandler
-    from .web.sse import SSEHandler as SSEHandler
-    from .web.sse import SSEMixin as SSEMixin
+    from .web.requests import InterceptorMixin as InterceptorMixin
+    from .wire.event_stream import Event as Event
 
 __version__ = "0.1.0.dev0"
 
 _ROOMS = {
     "config": ("HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig"),
-    "connection": ("Connection",),
+    "streams.connection": ("Connection",),
     "dispatch": ("Context", "Dispatcher", "Registry", "fail_fast"),
     "errors": ("SfereError",),
-    "event_stream": ("Event",),
-    "fanout": ("Fanout",),
+    "wire.event_stream": ("Event",),
+    "streams.fanout": ("Fanout",),
     "hub": ("Hub",),
     "keys": ("ANY", "DEFAULT_SCOPE", "Key", "Pattern"),
-    "registries.connections": ("broadcast", "with_connection"),
-    "registries.datastar": (
-        "datastar",
+    "effects.keyed": ("broadcast", "with_connection"),
+    "datastar.actions": (
+        "Datastar",
         "execute_script",
         "patch_elements",
         "patch_elements_seq",
         "patch_signals",
         "remove_elements",
     ),
-    "registries.presence": ("hide", "leave", "show", "update_meta"),
-    "registries.sse": ("close_sse", "send", "sse_closed"),
+    "presence.effects": ("hide", "leave", "show", "update_meta"),
+    "effects.streams": ("close_sse", "send", "sse_closed"),
     "stores": ("ExpiringStore", "MemoryStore"),
     "web.beat": ("BeatHandler",),
-    "web.datastar": ("DatastarHandler", "DatastarMixin"),
+    "datastar.handlers": ("DatastarHandler", "DatastarMixin"),
     "web.presence": ("ScriptHandler", "SignHandler"),
-    "web.interceptors": ("InterceptorMixin",),
-    "web.sse": ("SSEHandler", "SSEMixin"),
+    "web.requests": ("InterceptorMixin",),
+    "web.handlers": ("SSEHandler", "SSEMixin"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

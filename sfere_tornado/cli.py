@@ -37,19 +37,27 @@ def main(arguments: Sequence[str], out: TextIO | None = None) -> int:
     Returns:
         The exit code: 0, or 1 where nothing was found. A wrong command line exits with 2.
     """
-    parser = argparse.ArgumentParser(prog="python -m sfere_tornado", description="Look at an application's hub.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sfere_tornado", description="Look at an application's hub."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     described = commands.add_parser(
         "describe",
         help="what can be dispatched, with which arguments, through which chain",
         description="Print the effects, actions and placeholders of a hub, and its chain of interceptors.",
     )
-    described.add_argument("hub", help="where it is, module:name; a hub, or a function that returns one")
     described.add_argument(
-        "name", nargs="?", help="of one effect, action or placeholder; or one of these words, for all"
+        "hub", help="where it is, module:name; a hub, or a function that returns one"
     )
     described.add_argument(
-        "--grep", metavar="TEXT", help="only what has this text in its name, description or arguments"
+        "name",
+        nargs="?",
+        help="of one effect, action or placeholder; or one of these words, for all",
+    )
+    described.add_argument(
+        "--grep",
+        metavar="TEXT",
+        help="only what has this text in its name, description or arguments",
     )
     chosen = parser.parse_args(arguments)
     try:
@@ -71,22 +79,30 @@ def load(where: str) -> Dispatcher:
     """
     module_name, colon, name = where.partition(":")
     if not colon or not module_name or not name:
-        raise CommandError(f"{where!r} does not say where the hub is; write module:name, such as myapp.web:hub")
+        raise CommandError(
+            f"{where!r} does not say where the hub is; write module:name, such as myapp.web:hub"
+        )
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise CommandError(f"there is no module {error.name!r}; run this where the application is found") from error
+        raise CommandError(
+            f"there is no module {error.name!r}; run this where the application is found"
+        ) from error
     found = getattr(module, name, None)
     if found is None:
-        suggestion = nearest(name, [one for one, value in vars(module).items() if not isinstance(value, type)])
+        suggestion = nearest(
+            name, [one for one, value in vars(module).items() if not isinstance(value, type)]
+        )
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
         raise CommandError(f"{module_name} has no {name!r}{hint}")
     made = found() if callable(found) else found
     dispatcher = made if isinstance(made, Dispatcher) else getattr(made, "dispatcher", None)
     if not isinstance(dispatcher, Dispatcher):
-        raise CommandError(f"{where} is {type(made).__name__}; give a hub, or a function that returns one")
+        raise CommandError(
+            f"{where} is {type(made).__name__}; give a hub, or a function that returns one"
+        )
     return dispatcher
 
 
@@ -131,7 +147,9 @@ def _item(found: Description) -> str:
 def _signature(found: Description) -> str:
     if found.parameters is None:
         return f"{found.name}(...)"
-    written = [f"*{one.name}" if one.variadic else one.name + _default(one) for one in found.parameters]
+    written = [
+        f"*{one.name}" if one.variadic else one.name + _default(one) for one in found.parameters
+    ]
     return f"{found.name}({', '.join(written)})"
 
 
@@ -152,7 +170,9 @@ def _type_name(hint: Any) -> str:
 def _around(dispatcher: Dispatcher) -> list[str]:
     parts = []
     if dispatcher.system_schema:
-        lines = [f"    {key}: {_type_name(value)}" for key, value in dispatcher.system_schema.items()]
+        lines = [
+            f"    {key}: {_type_name(value)}" for key, value in dispatcher.system_schema.items()
+        ]
         parts.append("\n".join(["the system holds", *lines]))
     ids = [str(one.get("id")) for one in dispatcher.chain().interceptors]
     if ids:

@@ -85,7 +85,10 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
 
 def _one_slip(word: str, name: str) -> bool:
     """Tell whether a word is a name with one letter dropped, doubled, replaced, or swapped with its neighbour."""
-    head = next((n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
+    head = next(
+        (n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b),
+        min(len(word), len(name)),
+    )
     a, b = word[head:], name[head:]
     swapped = len(a) > 1 and a[1::-1] + a[2:] == b
     return a == b or a[1:] == b or a == b[1:] or a[1:] == b[1:] or swapped
@@ -161,7 +164,8 @@ class EventTooLargeError(EventError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"{size} bytes on the wire, the limit is {limit}; send a reference, or raise the limit", "data"
+            f"{size} bytes on the wire, the limit is {limit}; send a reference, or raise the limit",
+            "data",
         )
         self.size = size
         self.limit = limit
@@ -195,7 +199,10 @@ class StoreFullError(StoreError):
     """A newcomer was refused because the store holds ``maxsize`` connections already."""
 
     def __init__(self, key: object, maxsize: int) -> None:
-        super().__init__(f"the store is full: {maxsize} connections; raise maxsize, or choose on_full: evict", key)
+        super().__init__(
+            f"the store is full: {maxsize} connections; raise maxsize, or choose on_full: evict",
+            key,
+        )
         self.maxsize = maxsize
 
 
@@ -217,8 +224,14 @@ class LimitReachedError(StoreError):
     """
 
     def __init__(self, name: str, limit: int, whose: object) -> None:
-        bound = "what the system's limit of open files leaves for them" if name == "files" else f"limits.{name}"
-        super().__init__(f"{limit} streams are open, which is {bound}; raise it, or close some", whose)
+        bound = (
+            "what the system's limit of open files leaves for them"
+            if name == "files"
+            else f"limits.{name}"
+        )
+        super().__init__(
+            f"{limit} streams are open, which is {bound}; raise it, or close some", whose
+        )
         self.name = name
         self.limit = limit
 

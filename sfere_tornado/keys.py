@@ -122,7 +122,9 @@ def as_key(value: object) -> Key:
     scope, category, item_id = _parts(value, "a key")
     for name, part in (("scope", scope), ("category", category), ("id", item_id)):
         if part is ANY:
-            raise KeyShapeError(f"the {name} of a key must be one value; ANY belongs in patterns", value)
+            raise KeyShapeError(
+                f"the {name} of a key must be one value; ANY belongs in patterns", value
+            )
     return tuple.__new__(Key, (scope, (category, item_id)))
 
 
@@ -170,7 +172,9 @@ def format_pattern(value: object) -> str:
     pattern = as_pattern(value)
     # A part may hold a lone surrogate, which a client's JSON can say; it must still be possible to print it.
     parts = (pattern.scope, *pattern.inner)
-    return "/".join("*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts)
+    return "/".join(
+        "*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts
+    )
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -191,9 +195,13 @@ def parse_pattern(text: str) -> Pattern:
     if len(parts) != 3:
         raise KeyShapeError("a pattern in text form is scope/category/id, or scope/*", text)
     try:
-        scope, category, item_id = (ANY if part == "*" else unquote(part, errors="surrogatepass") for part in parts)
+        scope, category, item_id = (
+            ANY if part == "*" else unquote(part, errors="surrogatepass") for part in parts
+        )
     except UnicodeDecodeError:
-        raise KeyShapeError("the percent-encoded bytes of a pattern in text form must be UTF-8", text) from None
+        raise KeyShapeError(
+            "the percent-encoded bytes of a pattern in text form must be UTF-8", text
+        ) from None
     return as_pattern((scope, (category, item_id)))
 
 
@@ -215,9 +223,13 @@ def _refuse(value: object, what: str, *parts: object) -> NoReturn:
     """Raise the error that names the part at fault."""
     for name, part in zip(("scope", "category", "id"), parts, strict=True):
         if part is None:
-            raise KeyShapeError(f"the {name} of {what} must not be None: whoever lacks it would share it", value)
+            raise KeyShapeError(
+                f"the {name} of {what} must not be None: whoever lacks it would share it", value
+            )
         try:
             hash(part)
         except TypeError:
             break
-    raise KeyShapeError(f"the {name} of {what} must be hashable, such as str, int or UUID", value) from None
+    raise KeyShapeError(
+        f"the {name} of {what} must be hashable, such as str, int or UUID", value
+    ) from None

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 def test_it_runs(name):
     """A benchmark ends well, with tables on the standard output and nothing but its progress on the other."""
     command = [sys.executable, "-m", "benchmarks", name, *BENCHMARKS[name][1]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stdout.splitlines()) > 2

@@ -36,7 +36,16 @@ from sfere_tornado.config import (
     StreamConfig,
     parse,
 )
-from sfere_tornado.config.values import Choice, Choices, Duration, Names, Size, Switch, duration_text, size_text
+from sfere_tornado.config.values import (
+    Choice,
+    Choices,
+    Duration,
+    Names,
+    Size,
+    Switch,
+    duration_text,
+    size_text,
+)
 from sfere_tornado.presence import Grace
 from sfere_tornado.testing import StreamClient
 
@@ -73,7 +82,9 @@ def talk(app, conversation):
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
         try:
-            await asyncio.wait_for(conversation(f"http://127.0.0.1:{sockets[0].getsockname()[1]}"), 30)
+            await asyncio.wait_for(
+                conversation(f"http://127.0.0.1:{sockets[0].getsockname()[1]}"), 30
+            )
         finally:
             while Client.opened:
                 Client.opened.pop().close()
@@ -141,7 +152,9 @@ def check_command(command, example):
     elif arguments[:2] == ["-m", "pytest"]:
         assert util.find_spec("pytest")
     elif arguments[:2] == ["-m", "sfere_tornado"]:
-        asked = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert (asked.returncode, asked.stderr) == (0, ""), command
     elif program == ".venv/bin/python":
         # The tutorial's own file, which its blocks add up to; or an example.
@@ -182,7 +195,9 @@ def parsed(page):
         ]
     )
     document = sybil.parse(page)
-    document.namespace.update(talk=talk, post=post, StreamClient=Client, eventually=eventually, unlogged=unlogged)
+    document.namespace.update(
+        talk=talk, post=post, StreamClient=Client, eventually=eventually, unlogged=unlogged
+    )
     document.namespace["__name__"] = "documentation"
     return document
 
@@ -199,19 +214,30 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
 def test_no_block_is_unchecked(page):
     """A block is of a language that is checked, and the checker has found it; there are no blocks without a language."""
     text = page.read_text(encoding="utf-8")
-    languages = re.findall(r"^ *\.\. (?:invisible-)?(?:code|code-block|sourcecode)::? *(.*)$", text, re.MULTILINE)
+    languages = re.findall(
+        r"^ *\.\. (?:invisible-)?(?:code|code-block|sourcecode)::? *(.*)$", text, re.MULTILINE
+    )
     assert set(languages) <= LANGUAGES
-    assert len(list(parsed(page).examples())) == len([language for language in languages if language != "text"])
+    assert len(list(parsed(page).examples())) == len(
+        [language for language in languages if language != "text"]
+    )
     assert re.findall(r"^(?! *\.\. ).*::$", text, re.MULTILINE) == []
     assert (
-        re.findall(r"^ *\.\. (?:parsed-literal|literal|doctest|testcode|highlight|prompt)\b", text, re.MULTILINE) == []
+        re.findall(
+            r"^ *\.\. (?:parsed-literal|literal|doctest|testcode|highlight|prompt)\b",
+            text,
+            re.MULTILINE,
+        )
+        == []
     )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_included_is_tested(page):
     """A page shows a file whole only if it is an example, all of which are run by their own tests."""
-    for directive, target in re.findall(r"^\.\. (literalinclude|include):: (.+)$", page.read_text(), re.MULTILINE):
+    for directive, target in re.findall(
+        r"^\.\. (literalinclude|include):: (.+)$", page.read_text(), re.MULTILINE
+    ):
         path = (page.parent / target).resolve().relative_to(ROOT)
         tested = {*(f"examples/{name}" for name in EXAMPLES), "examples/03_expiry.yaml"}
         tested.update(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/app.py"))
@@ -220,7 +246,11 @@ def test_what_is_included_is_tested(page):
 
 def test_the_checker_finds_a_wrong_block(tmp_path):
     """A block that fails, YAML with an unknown setting, and an unknown command are errors."""
-    for block in ("python\n\n    raise AssertionError", "yaml\n\n    store: {tlt: 1s}", "console\n\n    $ rm -r /"):
+    for block in (
+        "python\n\n    raise AssertionError",
+        "yaml\n\n    store: {tlt: 1s}",
+        "console\n\n    $ rm -r /",
+    ):
         page = tmp_path / "page.rst"
         page.write_text(f"Title\n=====\n\n.. code-block:: {block}\n")
         (example,) = parsed(page).examples()
@@ -230,7 +260,9 @@ def test_the_checker_finds_a_wrong_block(tmp_path):
 
 def program_of(page, tmp_path, port):
     """Write the last program of a page, one that can be run as it is, into a file of its own."""
-    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text())
+    blocks = re.findall(
+        r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text()
+    )
     (*_, program) = (block for block in blocks if "\n    if __name__ ==" in block)
     path = tmp_path / "program.py"
     path.write_text(re.sub("^    ", "", program, flags=re.MULTILINE).replace("8888", str(port)))
@@ -297,9 +329,16 @@ def unused_port():
 def test_it_renders_without_sphinx(page):
     """What package indexes and repository browsers show is plain RST, without a warning."""
     warnings = io.StringIO()
-    settings = {"report_level": 1, "halt_level": 5, "warning_stream": warnings, "file_insertion_enabled": False}
+    settings = {
+        "report_level": 1,
+        "halt_level": 5,
+        "warning_stream": warnings,
+        "file_insertion_enabled": False,
+    }
     text = (ROOT / page).read_text(encoding="utf-8")
-    html = docutils.core.publish_parts(text, writer="html5", settings_overrides=settings)["html_body"]
+    html = docutils.core.publish_parts(text, writer="html5", settings_overrides=settings)[
+        "html_body"
+    ]
     assert warnings.getvalue() == ""
     assert "system-message" not in html
 
@@ -315,7 +354,8 @@ def test_links_of_the_readme_lead_somewhere():
 # -- completeness
 
 SETTING = re.compile(
-    r"^\.\. confval:: (?P<name>[\w.<>]+)\n   :type: (?P<type>.+)\n   :default: (?P<default>.+)\n", re.MULTILINE
+    r"^\.\. confval:: (?P<name>[\w.<>]+)\n   :type: (?P<type>.+)\n   :default: (?P<default>.+)\n",
+    re.MULTILINE,
 )
 
 #: The records of settings, and what it means there to leave a setting without a default out.
@@ -388,14 +428,19 @@ def test_the_picture_of_the_house_has_every_room():
     """The floors in the architecture page name every room of the package."""
     text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
     drawn = " ".join(re.findall(r"^    \d  (.*?)(?:   .*)?$", text, re.MULTILINE)).split()
-    rooms = {info.name for info in pkgutil.iter_modules(sfere_tornado.__path__) if not info.name.startswith("_")}
+    rooms = {
+        info.name
+        for info in pkgutil.iter_modules(sfere_tornado.__path__)
+        if not info.name.startswith("_")
+    }
     assert set(drawn) == rooms
     assert len(drawn) == len(rooms)
 
 
 def api_pages():
     return "".join(
-        page.read_text() for page in [*ROOT.glob("docs/reference/api/*.rst"), ROOT / "docs/reference/errors.rst"]
+        page.read_text()
+        for page in [*ROOT.glob("docs/reference/api/*.rst"), ROOT / "docs/reference/errors.rst"]
     )
 
 
@@ -411,14 +456,18 @@ def test_every_public_name_is_in_the_api_reference():
 def test_every_module_is_in_the_api_reference():
     """The API reference has every module of the package, once, and none that is gone."""
     found = re.findall(r"automodule:: (\S+)", api_pages())
-    modules = [info.name for info in pkgutil.walk_packages(sfere_tornado.__path__, "sfere_tornado.")]
+    modules = [
+        info.name for info in pkgutil.walk_packages(sfere_tornado.__path__, "sfere_tornado.")
+    ]
     assert sorted(found) == sorted(name for name in modules if not name.endswith("__main__"))
 
 
 def test_every_effect_is_described():
     """The page of effects has a section for each effect and action of the library."""
     text = (ROOT / "docs/reference/effects.rst").read_text(encoding="utf-8")
-    hub = sfere_tornado.Hub(sfere_tornado.HubConfig(presence=PresenceConfig()), registries=[sfere_tornado.datastar()])
+    hub = sfere_tornado.Hub(
+        sfere_tornado.HubConfig(presence=PresenceConfig()), registries=[sfere_tornado.Datastar()]
+    )
     headings = re.findall(r"^((?:``\w+``(?:, )?)+)\n[-~]+$", text, re.MULTILINE)
     described = re.findall(r"``(\w+)``", "".join(headings))
     assert sorted(described) == sorted(entry.name for entry in hub.dispatcher.describe())
@@ -427,7 +476,11 @@ def test_every_effect_is_described():
 def test_every_error_is_described():
     """The page of errors says of each exception what to do, but for those that are only there to be caught."""
     text = (ROOT / "docs/reference/errors.rst").read_text(encoding="utf-8")
-    found = {name for line in re.findall(r"^   \* - (``.+)$", text, re.MULTILINE) for name in re.findall(r"\w+", line)}
+    found = {
+        name
+        for line in re.findall(r"^   \* - (``.+)$", text, re.MULTILINE)
+        for name in re.findall(r"\w+", line)
+    }
     classes = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
     assert found == classes - {"SfereError", "StoreError"} | {"CommandError"}
 
@@ -435,11 +488,19 @@ def test_every_error_is_described():
 def test_decisions_are_numbered_without_gaps():
     """Each record of a decision has the next number, a date, and the three parts; the index lists them all."""
     records = sorted(ROOT.glob("docs/decisions/[0-9]*.rst"))
-    assert [record.name[:4] for record in records] == [f"{n:04}" for n in range(1, len(records) + 1)]
-    listed = re.findall(r"^   (\d{4}\S+)$", (ROOT / "docs/decisions/index.rst").read_text(), re.MULTILINE)
+    assert [record.name[:4] for record in records] == [
+        f"{n:04}" for n in range(1, len(records) + 1)
+    ]
+    listed = re.findall(
+        r"^   (\d{4}\S+)$", (ROOT / "docs/decisions/index.rst").read_text(), re.MULTILINE
+    )
     assert listed == [record.stem for record in records]
     for record in records:
         text = record.read_text(encoding="utf-8")
         assert text.startswith(f"{record.name[:4]}: ")
         assert re.search(r"^:Date: \d{4}-\d\d-\d\d$", text, re.MULTILINE)
-        assert re.findall(r"^(\w+)\n-+$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+        assert re.findall(r"^(\w+)\n-+$", text, re.MULTILINE) == [
+            "Context",
+            "Decision",
+            "Consequences",
+        ]

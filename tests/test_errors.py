@@ -40,13 +40,25 @@ ONE_OF_EACH = [
     (
         ConfigError("must be more", source="a.yaml", line=3, path="store.ttl", suggestion="30s"),
         (SfereError, ValueError),
-        {"problem": "must be more", "source": "a.yaml", "line": 3, "path": "store.ttl", "suggestion": "30s"},
+        {
+            "problem": "must be more",
+            "source": "a.yaml",
+            "line": 3,
+            "path": "store.ttl",
+            "suggestion": "30s",
+        },
         "a.yaml, line 3, at store.ttl: must be more; did you mean '30s'?",
     ),
     (
         ConfigError("cannot be read"),
         (SfereError, ValueError),
-        {"problem": "cannot be read", "source": None, "line": None, "path": None, "suggestion": None},
+        {
+            "problem": "cannot be read",
+            "source": None,
+            "line": None,
+            "path": None,
+            "suggestion": None,
+        },
         "configuration: cannot be read",
     ),
     (
@@ -188,7 +200,9 @@ def classes():
     return {
         name: value
         for name, value in vars(errors).items()
-        if inspect.isclass(value) and issubclass(value, SfereError) and value.__module__ == errors.__name__
+        if inspect.isclass(value)
+        and issubclass(value, SfereError)
+        and value.__module__ == errors.__name__
     }
 
 

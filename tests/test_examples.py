@@ -33,7 +33,10 @@ def test_example(name):
     """The curl lines in the example's docstring show what it promises; interrupted, it cuts its streams and ends well."""
     path = HERE / name
     doc = path.read_text().split('"""')[1]
-    curls = [shlex.split(line.partition("#")[0]) for line in re.findall(r"^    (curl .*)$", doc, re.MULTILINE)]
+    curls = [
+        shlex.split(line.partition("#")[0])
+        for line in re.findall(r"^    (curl .*)$", doc, re.MULTILINE)
+    ]
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, path, f"--port={port}", "--logging=error"],
@@ -45,13 +48,19 @@ def test_example(name):
     try:
         wait_for(port)
         commands = [
-            [part.replace(re.search(r":(80\d\d)", part)[1], str(port)) if ":80" in part else part for part in curl]
+            [
+                part.replace(re.search(r":(80\d\d)", part)[1], str(port)) if ":80" in part else part
+                for part in curl
+            ]
             for curl in curls
         ]
-        stream = subprocess.Popen([*commands[0], "-s", "--max-time", "8"], stdout=subprocess.PIPE, text=True)
+        stream = subprocess.Popen(
+            [*commands[0], "-s", "--max-time", "8"], stdout=subprocess.PIPE, text=True
+        )
         time.sleep(0.3)  # curl does not say when its stream is open
         others = [
-            subprocess.Popen([*command, "-s", "--max-time", "8"], stdout=subprocess.DEVNULL) for command in commands[1:]
+            subprocess.Popen([*command, "-s", "--max-time", "8"], stdout=subprocess.DEVNULL)
+            for command in commands[1:]
         ]
         wanted, seen = list(EXPECTED[name]), []
         for line in stream.stdout:

@@ -201,7 +201,13 @@ def test_every_key_can_be_printed(part):
     str(key).encode()
 
 
-@given(st.lists(st.sampled_from([ANY, *STRANGE[:-2]]) | st.text(st.characters(codec="utf-8")), min_size=3, max_size=3))
+@given(
+    st.lists(
+        st.sampled_from([ANY, *STRANGE[:-2]]) | st.text(st.characters(codec="utf-8")),
+        min_size=3,
+        max_size=3,
+    )
+)
 @settings(deadline=None, max_examples=300)
 def test_the_text_form_is_one_to_one(parts):
     """What is written as text is read back as the same pattern, whatever its strings are."""

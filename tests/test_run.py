@@ -38,6 +38,8 @@ def test_whoever_stops_the_script_stops_the_demo(number):
 
 def test_a_wrong_command_is_told_with_the_right_ones():
     """A command that there is not is answered with the list of those that there are."""
-    told = subprocess.run([sys.executable, ROOT / "run.py", "dmeo"], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, ROOT / "run.py", "dmeo"], capture_output=True, text=True, check=False
+    )
     assert told.returncode == 2
     assert "'demo', 'test'" in told.stderr

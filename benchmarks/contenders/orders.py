@@ -35,7 +35,9 @@ def orders_on(port: int) -> socket.socket:
 
 
 def obey(
-    orders: socket.socket, dispatch: Callable[[int], Any], status: Callable[[], dict[str, int]] | None = None
+    orders: socket.socket,
+    dispatch: Callable[[int], Any],
+    status: Callable[[], dict[str, int]] | None = None,
 ) -> None:
     """Do what is ordered from now on, and say that the server is ready.
 

@@ -40,7 +40,11 @@ def dispatch(events: int) -> None:
 async def main() -> None:
     allow_many_files()
     port = hub.listen(Application([("/events", Events), ("/watch", Watch)]), 0, HOST)
-    obey(orders_on(port), dispatch, lambda: {"stored": hub.store.count(), "streams": len(hub.streams)})
+    obey(
+        orders_on(port),
+        dispatch,
+        lambda: {"stored": hub.store.count(), "streams": len(hub.streams)},
+    )
     await asyncio.Event().wait()
 
 

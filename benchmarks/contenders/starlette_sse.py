@@ -78,7 +78,9 @@ def main() -> None:
         await server.serve(sockets=[http])
 
     app = Starlette(routes=[Route("/events", events)])
-    config = uvicorn.Config(app, loop="uvloop", http=sys.argv[2], log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        app, loop="uvloop", http=sys.argv[2], log_level="warning", access_log=False
+    )
     server = uvicorn.Server(config)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())

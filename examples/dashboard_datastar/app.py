@@ -18,14 +18,14 @@ from pathlib import Path
 from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, HubConfig, StreamConfig, broadcast
-from sfere_tornado.registries.datastar import datastar, patch_signals
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.actions import Datastar, patch_signals
+from sfere_tornado.datastar.handlers import DatastarHandler
 
 HERE = Path(__file__).parent
 CDN = "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.1/bundles/datastar.js"
 SECONDS, POINTS = 0.1, 100
 
-hub = Hub(HubConfig(stream=StreamConfig(on_slow="conflate")), registries=[datastar()])
+hub = Hub(HubConfig(stream=StreamConfig(on_slow="conflate")), registries=[Datastar()])
 numbers = count(1)
 
 
@@ -57,9 +57,13 @@ async def measure():
                 "pages": len(hub.streams),
                 "sent": sent,
                 "top": round(top),
-                "points": " ".join(f"{x},{97 - 94 * value / top:.1f}" for x, value in enumerate(values)),
+                "points": " ".join(
+                    f"{x},{97 - 94 * value / top:.1f}" for x, value in enumerate(values)
+                ),
             }
-            hub.dispatch(broadcast((ANY, ("dashboard", ANY)), patch_signals(signals, conflate="numbers")))
+            hub.dispatch(
+                broadcast((ANY, ("dashboard", ANY)), patch_signals(signals, conflate="numbers"))
+            )
 
 
 class Script(RequestHandler):
@@ -74,7 +78,11 @@ ROUTES = [("/", Page), ("/events", Events)]
 
 
 async def main(port, script):
-    settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
+    settings = {
+        "template_path": HERE,
+        "datastar": script,
+        "datastar_url": "/datastar.js" if script else CDN,
+    }
     routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
     port = hub.listen(Application(routes, **settings), port)
     print(f"The dashboard is open: http://127.0.0.1:{port}/", flush=True)
@@ -84,8 +92,14 @@ async def main(port, script):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8011, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--port", type=int, default=8011, help="0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--datastar", metavar="FILE", help="serve this script instead of the one of the CDN"
+    )
     arguments = parser.parse_args()
     asyncio.run(main(arguments.port, arguments.datastar))

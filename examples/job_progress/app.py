@@ -17,8 +17,8 @@ from pathlib import Path
 from tornado.web import Application, HTTPError, RequestHandler
 
 from sfere_tornado import DEFAULT_SCOPE, Hub, InterceptorMixin, close_sse, with_connection
-from sfere_tornado.registries.datastar import datastar, patch_elements
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.actions import Datastar, patch_elements
+from sfere_tornado.datastar.handlers import DatastarHandler
 from sfere_tornado.web.guards import require_origin
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ STEPS, SECONDS, LONGEST = 50, 0.1, 100
 #: Jobs that are remembered, the newest; who comes back to an older one finds nothing.
 KEPT = 1000
 
-hub = Hub(registries=[datastar()])
+hub = Hub(registries=[Datastar()])
 
 
 @dataclass
@@ -40,11 +40,14 @@ class Job:
         """What a page of this job shows now; the last of it ends the stream, and says not to come back."""
         title, percent = escape(self.title), 100 * self.done // STEPS
         if self.done == STEPS:
-            return [patch_elements(f'<div id="job"><h1>{title}: {STEPS}</h1><p>All counted.</p></div>'), close_sse()]
-        bar = (
-            f'<div class="bar" role="progressbar" aria-valuenow="{percent}"><div style="width: {percent}%"></div></div>'
-        )
-        return [patch_elements(f'<div id="job"><h1>{title}</h1><p>{percent} % counted</p>{bar}</div>')]
+            return [
+                patch_elements(f'<div id="job"><h1>{title}: {STEPS}</h1><p>All counted.</p></div>'),
+                close_sse(),
+            ]
+        bar = f'<div class="bar" role="progressbar" aria-valuenow="{percent}"><div style="width: {percent}%"></div></div>'
+        return [
+            patch_elements(f'<div id="job"><h1>{title}</h1><p>{percent} % counted</p>{bar}</div>')
+        ]
 
 
 jobs: dict[str, Job] = {}
@@ -111,7 +114,11 @@ ROUTES = [
 
 
 async def main(port, script):
-    settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
+    settings = {
+        "template_path": HERE,
+        "datastar": script,
+        "datastar_url": "/datastar.js" if script else CDN,
+    }
     routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
     port = hub.listen(Application(routes, **settings), port)
     print(f"The jobs are open: http://127.0.0.1:{port}/", flush=True)
@@ -119,8 +126,14 @@ async def main(port, script):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8012, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--port", type=int, default=8012, help="0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--datastar", metavar="FILE", help="serve this script instead of the one of the CDN"
+    )
     arguments = parser.parse_args()
     asyncio.run(main(arguments.port, arguments.datastar))

@@ -41,7 +41,9 @@ def field(handler, name, longest):
     if not value:
         raise HTTPError(400, reason=f"The {name} must not be empty")
     if len(value) > longest:
-        raise HTTPError(400, reason=f"The {name} must have at most {longest} characters, not {len(value)}")
+        raise HTTPError(
+            400, reason=f"The {name} must have at most {longest} characters, not {len(value)}"
+        )
     return value
 
 
@@ -78,7 +80,10 @@ class Events(SSEHandler, PlainErrors):
     def on_open(self, connection):
         members = hub.presence.announced(LOBBY)
         here = send({"members": sorted(member.key.id for member in members)}, event="here")
-        return [here, *(send({"name": member.key.id}, event="away") for member in members if member.away)]
+        return [
+            here,
+            *(send({"name": member.key.id}, event="away") for member in members if member.away),
+        ]
 
 
 class Signs(SignHandler):
@@ -88,7 +93,10 @@ class Signs(SignHandler):
 
 class Message(InterceptorMixin, PlainErrors):
     def post(self):
-        said = {"name": field(self, "name", LONGEST_NAME), "text": field(self, "text", LONGEST_TEXT)}
+        said = {
+            "name": field(self, "name", LONGEST_NAME),
+            "text": field(self, "text", LONGEST_TEXT),
+        }
         self.dispatch(broadcast(LOBBY, send(said, event="message")))
         self.set_status(204)
 
@@ -125,9 +133,15 @@ async def main(port, address):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8000, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--address", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="where to listen (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     try:
         asyncio.run(main(arguments.port, arguments.address))

@@ -15,27 +15,32 @@ from pathlib import Path
 from tornado.web import Application, HTTPError, RequestHandler
 
 from sfere_tornado import ANY, DEFAULT_SCOPE, Hub, broadcast, hide, leave
-from sfere_tornado.registries.datastar import (
-    datastar,
+from sfere_tornado.datastar.actions import (
+    Datastar,
     patch_elements,
     patch_elements_seq,
     patch_signals,
     signals_json,
 )
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.handlers import DatastarHandler
 
 HERE = Path(__file__).parent
 CDN = "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.1/bundles/datastar.js"
 LOBBY = (ANY, ("lobby", ANY))
 LONGEST_NAME, LONGEST_TEXT = 64, 4096
 
-hub = Hub.from_yaml(HERE / "lobby.yaml", registries=[datastar()])
+hub = Hub.from_yaml(HERE / "lobby.yaml", registries=[Datastar()])
 
 
 def field(values, name, longest):
     """Return a text that came from a page, or answer 400 and say why."""
     value = values.get(name, "")
-    if not isinstance(value, str) or not value.strip() or len(value) > longest or not value.isprintable():
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > longest
+        or not value.isprintable()
+    ):
         raise HTTPError(400, reason=f"The {name} must have 1 to {longest} printable characters")
     return value
 
@@ -45,7 +50,9 @@ def members():
     items = ""
     for member in sorted(hub.presence.announced(LOBBY), key=lambda member: member.key.id):
         name, away = escape(member.key.id), ' class="away" title="away"' if member.away else ""
-        items += f'<li data-name="{name}" data-class:me="el.dataset.name === $name"{away}>{name}</li>'
+        items += (
+            f'<li data-name="{name}" data-class:me="el.dataset.name === $name"{away}>{name}</li>'
+        )
     # Replaced and not morphed, so that each page finds anew which of them is its own.
     return patch_elements(f'<ul id="members">{items}</ul>', mode="replace")
 
@@ -71,7 +78,13 @@ class Page(DatastarHandler):
         if not name:
             return self.render_string("door.html").decode()
         name = field({"name": name}, "name", LONGEST_NAME)
-        first = {"name": name, "tab": secrets.token_urlsafe(9), "text": "", "state": "connecting", "_left": False}
+        first = {
+            "name": name,
+            "tab": secrets.token_urlsafe(9),
+            "text": "",
+            "state": "connecting",
+            "_left": False,
+        }
         return self.render_string("room.html", name=name, signals=signals_json(first)).decode()
 
 
@@ -121,7 +134,11 @@ class Leave(Member):
 
     def post(self):
         left = '<p id="state">You have left. <a href="/">Come in again</a></p>'
-        rest = ['<ul id="members"></ul>', '<form id="say" hidden></form>', '<button id="leave" hidden></button>']
+        rest = [
+            '<ul id="members"></ul>',
+            '<form id="say" hidden></form>',
+            '<button id="leave" hidden></button>',
+        ]
         return [patch_elements_seq([left, *rest]), leave((DEFAULT_SCOPE, ("lobby", self.name)))]
 
 
@@ -143,7 +160,11 @@ ROUTES = [
 
 
 async def main(port, script):
-    settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
+    settings = {
+        "template_path": HERE,
+        "datastar": script,
+        "datastar_url": "/datastar.js" if script else CDN,
+    }
     routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
     port = hub.listen(Application(routes, **settings), port)
     print(f"The lobby is open: http://127.0.0.1:{port}/", flush=True)
@@ -151,8 +172,14 @@ async def main(port, script):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8010, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--port", type=int, default=8010, help="0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--datastar", metavar="FILE", help="serve this script instead of the one of the CDN"
+    )
     arguments = parser.parse_args()
     asyncio.run(main(arguments.port, arguments.datastar))

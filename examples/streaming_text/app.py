@@ -17,8 +17,8 @@ from pathlib import Path
 from tornado.web import Application, HTTPError, RequestHandler
 
 from sfere_tornado import Hub, HubConfig, Registry, StoreConfig, close_sse
-from sfere_tornado.registries.datastar import datastar, patch_elements, signals_json
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.actions import Datastar, patch_elements, signals_json
+from sfere_tornado.datastar.handlers import DatastarHandler
 
 HERE = Path(__file__).parent
 CDN = "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.1/bundles/datastar.js"
@@ -38,12 +38,14 @@ async def write(ctx, prompt: str):
     for word in ["You", "ask:", prompt, "—", *islice(cycle(WORDS), LENGTH)]:
         if ctx.system["sse"].closed:
             return  # stopped, or the page has gone
-        ctx.dispatch(patch_elements(f"<span>{escape(word)} </span>", selector="#answer", mode="append"))
+        ctx.dispatch(
+            patch_elements(f"<span>{escape(word)} </span>", selector="#answer", mode="append")
+        )
         await asyncio.sleep(SECONDS)
 
 
 # A page has one answer at a time: a new question takes the place of the old one.
-hub = Hub(HubConfig(store=StoreConfig(same_key="replace")), registries=[datastar(), registry])
+hub = Hub(HubConfig(store=StoreConfig(same_key="replace")), registries=[Datastar(), registry])
 
 
 class Page(RequestHandler):
@@ -62,7 +64,11 @@ class Ask(DatastarHandler):
         prompt = self.signals.get("prompt")
         if not isinstance(prompt, str) or not 0 < len(prompt) <= LONGEST:
             raise HTTPError(400, reason=f"The prompt must have 1 to {LONGEST} characters")
-        return [patch_elements("", selector="#answer", mode="inner"), ("write", prompt), close_sse()]
+        return [
+            patch_elements("", selector="#answer", mode="inner"),
+            ("write", prompt),
+            close_sse(),
+        ]
 
 
 class Stop(DatastarHandler):
@@ -87,7 +93,11 @@ ROUTES = [("/", Page), ("/ask", Ask), ("/stop", Stop)]
 
 
 async def main(port, script):
-    settings = {"template_path": HERE, "datastar": script, "datastar_url": "/datastar.js" if script else CDN}
+    settings = {
+        "template_path": HERE,
+        "datastar": script,
+        "datastar_url": "/datastar.js" if script else CDN,
+    }
     routes = [*ROUTES, ("/datastar.js", Script)] if script else ROUTES
     port = hub.listen(Application(routes, **settings), port)
     print(f"Ask away: http://127.0.0.1:{port}/", flush=True)
@@ -95,8 +105,14 @@ async def main(port, script):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8013, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--datastar", metavar="FILE", help="serve this script instead of the one of the CDN")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--port", type=int, default=8013, help="0 takes any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--datastar", metavar="FILE", help="serve this script instead of the one of the CDN"
+    )
     arguments = parser.parse_args()
     asyncio.run(main(arguments.port, arguments.datastar))

@@ -10,8 +10,8 @@ document's error knows its line as well.
 from __future__ import annotations
 
 from .document import load, parse
-from .records import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
-from .rooms import GraceConfig, HistoryConfig, KeepConfig, PresenceConfig
+from .features import GraceConfig, HistoryConfig, KeepConfig, PresenceConfig
+from .settings import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
 
 __all__ = (
     "CategoryConfig",

@@ -1,4 +1,4 @@
-"""A YAML document becomes a :class:`~sfere_tornado.config.records.HubConfig`, or an error that names the line.
+"""A YAML document becomes a :class:`~sfere_tornado.config.settings.HubConfig`, or an error that names the line.
 
 YAML can do more than settings need, and some of it is dangerous or misleading: aliases expand to millions of values, of
 two equal keys the last wins silently, tags make objects, deep nesting ends in a RecursionError. So the document is only
@@ -19,7 +19,7 @@ from yaml import AliasEvent, MappingNode, MarkedYAMLError, SafeLoader, ScalarNod
 from yaml.reader import ReaderError
 
 from ..errors import ConfigError, nearest
-from .records import HubConfig, StoreConfig, refuse_pointless
+from .settings import HubConfig, StoreConfig, refuse_pointless
 from .values import Choices, Names
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def load(path: str | os.PathLike[str]) -> HubConfig:
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError("is not UTF-8; save the file in that encoding", source=source, line=line) from error
+        raise ConfigError(
+            "is not UTF-8; save the file in that encoding", source=source, line=line
+        ) from error
     return parse(text, source)
 
 
@@ -139,10 +141,15 @@ class _Reader:
             return self.record(kind["part"], node, path)
         if "by_category" in kind:
             rules = kind["by_category"]
-            return {name: self.record(rules, each, f"{path}.{name}") for name, each in self.entries(node, path, None)}
+            return {
+                name: self.record(rules, each, f"{path}.{name}")
+                for name, each in self.entries(node, path, None)
+            }
         return self.value(node, kind["value"], path)
 
-    def entries(self, node: Node, path: str, known: Collection[str] | None) -> Iterator[tuple[str, Node]]:
+    def entries(
+        self, node: Node, path: str, known: Collection[str] | None
+    ) -> Iterator[tuple[str, Node]]:
         """Give the names and nodes of a mapping, each checked when its turn comes: the first error is told first."""
         if _is_empty(node):
             return
@@ -155,9 +162,13 @@ class _Reader:
                 raise self.wrong("a name must be one word", key, path)
             where = f"{path}.{name}" if path else name
             if name == "<<" and key.style is None:
-                raise self.wrong("merge keys (<<) are not supported; write the settings out", key, path)
+                raise self.wrong(
+                    "merge keys (<<) are not supported; write the settings out", key, path
+                )
             if name in seen:
-                raise self.wrong(f"stands here a second time, the first was line {seen[name]}", key, where)
+                raise self.wrong(
+                    f"stands here a second time, the first was line {seen[name]}", key, where
+                )
             if known is not None and name not in known:
                 suggestion = nearest(name, known)
                 others = "" if suggestion else f"; known here are {', '.join(known)}"
@@ -174,18 +185,30 @@ class _Reader:
         if isinstance(kind, (Choices, Names)) and isinstance(node, SequenceNode):
             read, given = kind.check, [self.value(item, kind.each, path) for item in node.value]
         elif not isinstance(node, ScalarNode):
-            raise self.wrong("must be one value, not a list and not settings of its own", node, path)
+            raise self.wrong(
+                "must be one value, not a list and not settings of its own", node, path
+            )
         try:
             return read(given)
         except ConfigError as error:
             raise self.wrong(error.problem, node, path, error.suggestion) from None
 
-    def wrong(self, problem: str, node: Node, path: str, suggestion: str | None = None) -> ConfigError:
-        return ConfigError(problem, source=self.source, line=_line(node), path=path or None, suggestion=suggestion)
+    def wrong(
+        self, problem: str, node: Node, path: str, suggestion: str | None = None
+    ) -> ConfigError:
+        return ConfigError(
+            problem, source=self.source, line=_line(node), path=path or None, suggestion=suggestion
+        )
 
     def placed(self, error: ConfigError) -> ConfigError:
         line = self.lines.get(error.path or "")
-        return ConfigError(error.problem, source=self.source, line=line, path=error.path, suggestion=error.suggestion)
+        return ConfigError(
+            error.problem,
+            source=self.source,
+            line=line,
+            path=error.path,
+            suggestion=error.suggestion,
+        )
 
 
 def _compose(text: str, source: str) -> Node | None:
@@ -204,15 +227,24 @@ def _compose(text: str, source: str) -> Node | None:
         raise ConfigError(problem, source=source, line=_mark_line(error)) from error
     except (ValueError, OverflowError) as error:
         # PyYAML's scanner turns numbers of any size into characters and versions.
-        raise ConfigError(f"is not valid YAML: {error}", source=source, line=loader.line + 1) from error
+        raise ConfigError(
+            f"is not valid YAML: {error}", source=source, line=loader.line + 1
+        ) from error
     if second is not None:
-        raise ConfigError("a second document begins here; one is all", source=source, line=second.start_mark.line + 1)
+        raise ConfigError(
+            "a second document begins here; one is all",
+            source=source,
+            line=second.start_mark.line + 1,
+        )
     return root
 
 
 def _check_size(size: int, source: str) -> None:
     if size > MAX_DOCUMENT:
-        raise ConfigError(f"is larger than {MAX_DOCUMENT} bytes, the limit for a document of settings", source=source)
+        raise ConfigError(
+            f"is larger than {MAX_DOCUMENT} bytes, the limit for a document of settings",
+            source=source,
+        )
 
 
 def _is_empty(node: Node) -> bool:

@@ -43,7 +43,11 @@ def by_category(record: type) -> Any:
 def part(record: type, *, optional: bool = False) -> Any:
     """Return the field of a record inside a record; an optional one is None when it is left out."""
     metadata = {"part": record, "optional": optional}
-    return field(default=None, metadata=metadata) if optional else field(default_factory=record, metadata=metadata)
+    return (
+        field(default=None, metadata=metadata)
+        if optional
+        else field(default_factory=record, metadata=metadata)
+    )
 
 
 def check_record(record: Any, path: str) -> None:
@@ -59,7 +63,9 @@ def check_record(record: Any, path: str) -> None:
         try:
             object.__setattr__(record, one.name, one.metadata["value"].check(value))
         except ConfigError as error:
-            raise ConfigError(error.problem, path=f"{path}.{one.name}", suggestion=error.suggestion) from None
+            raise ConfigError(
+                error.problem, path=f"{path}.{one.name}", suggestion=error.suggestion
+            ) from None
 
 
 def check_categories(record: Any, path: str, kind: type) -> None:
@@ -70,10 +76,14 @@ def check_categories(record: Any, path: str, kind: type) -> None:
     """
     categories = record.categories
     if not isinstance(categories, Mapping):
-        raise ConfigError(f"must map categories to their rules, not {categories!r}", path=f"{path}.categories")
+        raise ConfigError(
+            f"must map categories to their rules, not {categories!r}", path=f"{path}.categories"
+        )
     for name, rules in categories.items():
         if not isinstance(rules, kind):
-            raise ConfigError(f"must be a {kind.__name__}, not {rules!r}", path=f"{path}.categories.{name}")
+            raise ConfigError(
+                f"must be a {kind.__name__}, not {rules!r}", path=f"{path}.categories.{name}"
+            )
     # A copy: what the caller does to its own dict later must not reach a record that has been checked.
     object.__setattr__(record, "categories", dict(categories))
 

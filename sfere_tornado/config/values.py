@@ -18,13 +18,31 @@ from ..errors import ConfigError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Choice", "Choices", "Count", "Duration", "Size", "Switch", "Value", "duration_text", "size_text")
+__all__ = (
+    "Choice",
+    "Choices",
+    "Count",
+    "Duration",
+    "Size",
+    "Switch",
+    "Value",
+    "duration_text",
+    "size_text",
+)
 
 #: Milliseconds in each unit of a duration, the longest first: the order in which they are written.
 _MILLISECONDS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 #: Bytes in each unit of a size.
-_BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_BYTES: Final = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
 
 # Nine and fifteen digits: more is a slip, and very long numbers are slow to read.
 _DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _MILLISECONDS))
@@ -32,9 +50,13 @@ _SIZE: Final = re.compile(f"([0-9]{{1,15}})({'|'.join(_BYTES)})?")
 _COUNT: Final = re.compile("[0-9]{1,15}")
 
 #: Words that YAML 1.1, or other formats, take for true and false.
-_SWITCHES: Final = {"true": "true", "on": "true", "yes": "true", "y": "true", "1": "true"} | dict.fromkeys(
-    ("false", "off", "no", "n", "0"), "false"
-)
+_SWITCHES: Final = {
+    "true": "true",
+    "on": "true",
+    "yes": "true",
+    "y": "true",
+    "1": "true",
+} | dict.fromkeys(("false", "off", "no", "n", "0"), "false")
 
 
 class Value(Protocol):
@@ -71,7 +93,9 @@ class Duration:
                 suggestion=_nearest_duration(text),
             )
         parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
-        return self.check(sum(int(number) * milliseconds for number, milliseconds in parts if number) / 1000)
+        return self.check(
+            sum(int(number) * milliseconds for number, milliseconds in parts if number) / 1000
+        )
 
     def check(self, value: Any) -> float:
         """Return the seconds; see :meth:`Value.check`."""
@@ -134,7 +158,9 @@ class Switch:
     def read(self, text: str) -> bool:
         """Return the truth value; see :meth:`Value.read`."""
         if text not in ("true", "false"):
-            raise ConfigError(f"{text!r} is neither true nor false", suggestion=_SWITCHES.get(text.lower()))
+            raise ConfigError(
+                f"{text!r} is neither true nor false", suggestion=_SWITCHES.get(text.lower())
+            )
         return text == "true"
 
     def check(self, value: Any) -> bool:
@@ -158,7 +184,8 @@ class Choice:
         """Return the word; see :meth:`Value.check`."""
         if value not in self.words:
             raise ConfigError(
-                f"must be one of {', '.join(self.words)}, not {value!r}", suggestion=nearest(value, self.words)
+                f"must be one of {', '.join(self.words)}, not {value!r}",
+                suggestion=nearest(value, self.words),
             )
         # The word itself, and not what is equal to it: an enum of strings is, and would print otherwise.
         return self.words[self.words.index(value)]
@@ -229,7 +256,11 @@ def duration_text(seconds: float) -> str:
 def size_text(size: int) -> str:
     """Return a size as it is written in a document, in the largest unit that makes it a whole number."""
     units: Mapping[str, int] = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
-    fitting = (f"{size // in_bytes}{unit}" for unit, in_bytes in units.items() if size and size % in_bytes == 0)
+    fitting = (
+        f"{size // in_bytes}{unit}"
+        for unit, in_bytes in units.items()
+        if size and size % in_bytes == 0
+    )
     return next(fitting, str(size))
 
 

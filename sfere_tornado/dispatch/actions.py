@@ -32,7 +32,9 @@ __all__ = ("MAX_EXPANSION_DEPTH", "expand_actions")
 MAX_EXPANSION_DEPTH: Final = 100
 
 
-def expand_actions(ctx: Context, effects: Handlers, actions: Handlers, placeholders: Handlers, chain: Chain) -> Steps:
+def expand_actions(
+    ctx: Context, effects: Handlers, actions: Handlers, placeholders: Handlers, chain: Chain
+) -> Steps:
     """Expand the actions of a context; fills ``ctx.effects``.
 
     Args:
@@ -68,7 +70,9 @@ def expand_actions(ctx: Context, effects: Handlers, actions: Handlers, placehold
     ctx.actions, ctx.effects, ctx.action = dispatched, found, None
 
 
-def _expand(ctx: Context, action: Any, handler: Callable[..., Any], placeholders: Handlers, chain: Chain) -> Steps:
+def _expand(
+    ctx: Context, action: Any, handler: Callable[..., Any], placeholders: Handlers, chain: Chain
+) -> Steps:
     """Expand one action, with the stages around it; returns the list of what it became."""
     ctx.action, ctx.actions = action, []
     if chain.before_action:

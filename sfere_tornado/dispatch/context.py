@@ -133,7 +133,11 @@ class Context:
         self.halted = True
 
     def dispatch(
-        self, effects: Effects, *, system: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+        self,
+        effects: Effects,
+        *,
+        system: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> Dispatched:
         """Dispatch more effects as a continuation of this dispatch, with the same chain around them.
 
@@ -161,11 +165,15 @@ class Context:
         """Keep system and dispatch data as they are, for continuations; called once, as the effects begin."""
         self._base = (self.system.copy(), self.dispatch_data.copy())
 
-    def record_error(self, phase: Phase, item: Any, exception: Exception, interceptor_id: Any = None) -> None:
+    def record_error(
+        self, phase: Phase, item: Any, exception: Exception, interceptor_id: Any = None
+    ) -> None:
         """Collect an error, and report it; the dispatch goes on."""
         error = DispatchError(phase, item, exception, interceptor_id)
         self.errors.append(error)
         try:
             self._report(error)
         except Exception:
-            log.exception("reporting an error of phase %s failed; the error was %r", phase, exception)
+            log.exception(
+                "reporting an error of phase %s failed; the error was %r", phase, exception
+            )

@@ -12,7 +12,16 @@ import re
 import warnings
 from functools import partial
 from types import SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ..errors import MissingDependencyError
 
@@ -24,9 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = ("Description", "Parameter", "describe", "grep", "sample", "schemas")
 
-_SECTION: Final = re.compile(r"^(Args|Returns|Raises|Yields|Example|Examples|Note|Notes):\s*$", re.MULTILINE)
+_SECTION: Final = re.compile(
+    r"^(Args|Returns|Raises|Yields|Example|Examples|Note|Notes):\s*$", re.MULTILINE
+)
 _ARGUMENT: Final = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
-_KINDS: Final[dict[str, Kind]] = {"effects": "effect", "actions": "action", "placeholders": "placeholder"}
+_KINDS: Final[dict[str, Kind]] = {
+    "effects": "effect",
+    "actions": "action",
+    "placeholders": "placeholder",
+}
 
 
 class Parameter(NamedTuple):
@@ -60,7 +75,9 @@ class Description(NamedTuple):
     registry: str
 
 
-def describe(dispatcher: Dispatcher, what: str | None = None) -> list[Description] | Description | None:
+def describe(
+    dispatcher: Dispatcher, what: str | None = None
+) -> list[Description] | Description | None:
     """Describe what is registered with a dispatcher.
 
     Args:
@@ -86,7 +103,9 @@ def grep(dispatcher: Dispatcher, text: str | re.Pattern[str]) -> list[Descriptio
         text: searched for literally, in whatever case; a compiled pattern is used as it is.
     """
     pattern = re.compile(re.escape(text), re.IGNORECASE) if isinstance(text, str) else text
-    return [found for found in _all(dispatcher) if any(pattern.search(word) for word in _words(found))]
+    return [
+        found for found in _all(dispatcher) if any(pattern.search(word) for word in _words(found))
+    ]
 
 
 def schemas(dispatcher: Dispatcher) -> dict[str, tuple[Parameter, ...]]:
@@ -125,7 +144,11 @@ def sample(dispatcher: Dispatcher, name: str, n: int | None = None) -> Any:
         arguments = strategies.just(())
         for parameter in found.parameters or ():
             one = strategies.from_type(_drawable(parameter.type))
-            more = strategies.lists(one, max_size=3).map(tuple) if parameter.variadic else strategies.tuples(one)
+            more = (
+                strategies.lists(one, max_size=3).map(tuple)
+                if parameter.variadic
+                else strategies.tuples(one)
+            )
             arguments = strategies.tuples(arguments, more).map(lambda pair: pair[0] + pair[1])
         with warnings.catch_warnings():
             # It warns of use outside of an interactive session, meaning tests; this is not one.
@@ -172,10 +195,16 @@ def _function(handler: Callable[..., Any]) -> Any:
     while isinstance(function, partial):
         function = function.func
     function = inspect.unwrap(function)
-    return function if hasattr(function, "__globals__") or inspect.ismethod(function) else type(function).__call__
+    return (
+        function
+        if hasattr(function, "__globals__") or inspect.ismethod(function)
+        else type(function).__call__
+    )
 
 
-def _parameters(handler: Callable[..., Any], function: Any, texts: dict[str, str]) -> tuple[Parameter, ...] | None:
+def _parameters(
+    handler: Callable[..., Any], function: Any, texts: dict[str, str]
+) -> tuple[Parameter, ...] | None:
     try:
         signature = inspect.signature(handler)
     except (TypeError, ValueError):
@@ -215,7 +244,11 @@ def _hint(annotation: Any, names: dict[str, Any]) -> Any:
 def _argument_texts(text: str) -> dict[str, str]:
     """Return the lines of the section ``Args:`` by argument, joined."""
     sections = _SECTION.split(text)
-    lines = inspect.cleandoc(sections[sections.index("Args") + 1]).splitlines() if "Args" in sections else []
+    lines = (
+        inspect.cleandoc(sections[sections.index("Args") + 1]).splitlines()
+        if "Args" in sections
+        else []
+    )
     texts: dict[str, str] = {}
     name = None
     for line in lines:

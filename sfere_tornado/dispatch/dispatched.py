@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from .context import DispatchError, Result
 
-    Steps: TypeAlias = Generator[Awaitable[Any], Any, Any]  # yields what must be awaited, is sent what came of it
+    Steps: TypeAlias = Generator[
+        Awaitable[Any], Any, Any
+    ]  # yields what must be awaited, is sent what came of it
     Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Future[None]]
 
 __all__ = ("Dispatched", "follow", "is_awaitable", "start", "start_task")

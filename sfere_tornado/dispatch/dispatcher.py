@@ -52,7 +52,11 @@ def log_error(error: DispatchError) -> None:
     """Log one error of a dispatch, with its traceback."""
     item = error.item
     # Only the name: arguments may be long, or secret.
-    name = repr(item[0]) if isinstance(item, (tuple, list)) and item and isinstance(item[0], str) else "the dispatch"
+    name = (
+        repr(item[0])
+        if isinstance(item, (tuple, list)) and item and isinstance(item[0], str)
+        else "the dispatch"
+    )
     stage = "" if error.interceptor_id is None else f" of interceptor {error.interceptor_id!r}"
     log.error("%s%s failed for %s", error.phase, stage, name, exc_info=error.exception)
 
@@ -84,7 +88,9 @@ class Dispatcher:
         self.registry = merge(as_registry(spec) for spec in registries)
         self._effects = {name: entry.handler for name, entry in self.registry.effects.items()}
         self._actions = {name: entry.handler for name, entry in self.registry.actions.items()}
-        self._placeholders = {name: entry.handler for name, entry in self.registry.placeholders.items()}
+        self._placeholders = {
+            name: entry.handler for name, entry in self.registry.placeholders.items()
+        }
         self._to_state = self.registry.to_state
         self._outer = (*interceptors, *self.registry.interceptors)
         self._spawn = spawn

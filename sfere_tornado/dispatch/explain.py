@@ -130,15 +130,25 @@ def _steps(ctx: Context, dispatcher: Dispatcher, effects: Effects, told: Explana
         except Exception as error:
             ctx.record_error("state", None, error)
     fillers = {
-        name: partial(_fill, entry.handler, name, told.placeholders) for name, entry in registry.placeholders.items()
+        name: partial(_fill, entry.handler, name, told.placeholders)
+        for name, entry in registry.placeholders.items()
     }
-    watch = {"id": "explain", "after_action": lambda ctx: told.expansions.append((ctx.action, list(ctx.actions)))}
+    watch = {
+        "id": "explain",
+        "after_action": lambda ctx: told.expansions.append((ctx.action, list(ctx.actions))),
+    }
     ctx.actions = yield from fill_items(ctx, ctx.actions, fillers)
-    yield from expand_actions(ctx, _handlers(registry.effects), _handlers(registry.actions), fillers, Chain((watch,)))
+    yield from expand_actions(
+        ctx, _handlers(registry.effects), _handlers(registry.actions), fillers, Chain((watch,))
+    )
 
 
 def _fill(
-    handler: Callable[..., Any], name: str, filled: list[tuple[Any, Any]], data: dict[str, Any], *arguments: Any
+    handler: Callable[..., Any],
+    name: str,
+    filled: list[tuple[Any, Any]],
+    data: dict[str, Any],
+    *arguments: Any,
 ) -> Any:
     value = handler(data, *arguments)
     filled.append(((name, *arguments), value))
@@ -159,7 +169,9 @@ def _wait_for_nothing(rest: Coroutine[Any, Any, None]) -> NoReturn:
 
 
 def _lines(told: Explanation, indent: str = "") -> list[str]:
-    lines = [f"{indent}stage {stage}: {', '.join(map(str, ids))}" for stage, ids in told.stages.items()]
+    lines = [
+        f"{indent}stage {stage}: {', '.join(map(str, ids))}" for stage, ids in told.stages.items()
+    ]
     lines += [f"{indent}placeholder {one!r} is {value!r}" for one, value in told.placeholders]
     for action, produced in told.expansions:
         lines.append(f"{indent}action {action!r} becomes {len(produced)} of:")
@@ -172,4 +184,7 @@ def _lines(told: Explanation, indent: str = "") -> list[str]:
                 lines += _lines(detail._replace(stages={}), indent + "        ")
             else:
                 lines.append(f"{indent}    {name}: {detail}")
-    return lines + [f"{indent}error in {error.phase} of {error.item!r}: {error.exception}" for error in told.errors]
+    return lines + [
+        f"{indent}error in {error.phase} of {error.item!r}: {error.exception}"
+        for error in told.errors
+    ]

@@ -37,7 +37,14 @@ Interceptor: TypeAlias = Mapping[str, Any]
 Stages: TypeAlias = "tuple[tuple[Any, Callable[[Context], Any]], ...]"
 
 #: The stages that an interceptor may have.
-STAGES: Final = ("before_dispatch", "after_dispatch", "before_action", "after_action", "before_effect", "after_effect")
+STAGES: Final = (
+    "before_dispatch",
+    "after_dispatch",
+    "before_action",
+    "after_action",
+    "before_effect",
+    "after_effect",
+)
 
 
 class Chain:
@@ -88,10 +95,14 @@ def check_interceptor(interceptor: object) -> None:
             continue
         if key not in STAGES:
             suggestion = nearest(key, STAGES)
-            hint = f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(STAGES)}"
+            hint = (
+                f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(STAGES)}"
+            )
             raise RegistryError(f"interceptor {name!r} has an unknown stage {key!r}; {hint}")
         if not callable(stage):
-            raise RegistryError(f"interceptor {name!r}: stage {key!r} is {stage!r}, which cannot be called")
+            raise RegistryError(
+                f"interceptor {name!r}: stage {key!r} is {stage!r}, which cannot be called"
+            )
 
 
 def run_stages(ctx: Context, phase: Phase, stages: Stages, item: Any = None) -> Steps:
@@ -114,7 +125,9 @@ def run_stages(ctx: Context, phase: Phase, stages: Stages, item: Any = None) -> 
             ctx.record_error(phase, item, error, interceptor_id)
             continue
         if value is not None and value is not ctx:
-            ctx.record_error(phase, item, StageResultError(phase, interceptor_id, value), interceptor_id)
+            ctx.record_error(
+                phase, item, StageResultError(phase, interceptor_id, value), interceptor_id
+            )
 
 
 def _save(ctx: Context) -> tuple[Any, ...]:

@@ -62,7 +62,9 @@ def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[.
     return filled
 
 
-def fill(value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int = 0) -> Steps:
+def fill(
+    value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int = 0
+) -> Steps:
     """Fill in the placeholders in one value of a walked type; returns the value, the same object if there were none.
 
     Args:
@@ -84,7 +86,9 @@ def fill(value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., 
     return (yield from fill(found, data, handlers, depth + 1))
 
 
-def _fill_parts(value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int) -> Steps:
+def _fill_parts(
+    value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int
+) -> Steps:
     parts = list(value.values()) if type(value) is dict else value
     changed: list[Any] | None = None
     for index, part in enumerate(parts):
@@ -102,4 +106,9 @@ def _fill_parts(value: Any, data: dict[str, Any], handlers: Mapping[str, Callabl
 
 
 def _is_placeholder(value: Any, handlers: Mapping[str, Callable[..., Any]]) -> bool:
-    return type(value) is tuple and len(value) > 0 and isinstance(value[0], str) and value[0] in handlers
+    return (
+        type(value) is tuple
+        and len(value) > 0
+        and isinstance(value[0], str)
+        and value[0] in handlers
+    )

@@ -93,7 +93,11 @@ class Registry:
         for key in given:
             if key not in _KEYS:
                 suggestion = nearest(key, _KEYS)
-                hint = f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(_KEYS)}"
+                hint = (
+                    f"did you mean {suggestion!r}?"
+                    if suggestion
+                    else f"there are {', '.join(_KEYS)}"
+                )
                 raise RegistryError(f"a registry has no {key!r}; {hint}")
         registry = cls(given.get("name", "registry"))
         kinds: tuple[tuple[Kind, str], ...] = (
@@ -104,7 +108,13 @@ class Registry:
         for kind, key in kinds:
             for name, handler in _mapping(given.get(key, {}), key).items():
                 options = dict(handler) if isinstance(handler, Mapping) else {"handler": handler}
-                registry._add(kind, name, options.pop("handler", None), options.pop("system_keys", None), options)
+                registry._add(
+                    kind,
+                    name,
+                    options.pop("handler", None),
+                    options.pop("system_keys", None),
+                    options,
+                )
         for interceptor in given.get("interceptors", ()):
             registry.interceptor(interceptor)
         for interceptor in given.get("innermost", ()):
@@ -120,10 +130,17 @@ class Registry:
 
     @overload
     def effect(
-        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        system_keys: Iterable[str] | None = None,
+        **metadata: Any,
     ) -> Callable[[F], F]: ...
 
-    def effect(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+    def effect(
+        self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Any:
         """Register an effect, ``handler(ctx, *arguments)``; a decorator, with or without arguments.
 
         Args:
@@ -141,10 +158,17 @@ class Registry:
 
     @overload
     def action(
-        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        system_keys: Iterable[str] | None = None,
+        **metadata: Any,
     ) -> Callable[[F], F]: ...
 
-    def action(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+    def action(
+        self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Any:
         """Register an action, ``handler(state, *arguments)``, which returns effects; otherwise as :meth:`effect`."""
         return self._register("action", name, system_keys, metadata)
 
@@ -153,10 +177,17 @@ class Registry:
 
     @overload
     def placeholder(
-        self, name: str | None = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        system_keys: Iterable[str] | None = None,
+        **metadata: Any,
     ) -> Callable[[F], F]: ...
 
-    def placeholder(self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any) -> Any:
+    def placeholder(
+        self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
+    ) -> Any:
         """Register a placeholder, ``handler(dispatch_data, *arguments)``; otherwise as :meth:`effect`.
 
         Every tuple in an effect that begins with its name is taken for it, so the name should be one that data does not
@@ -211,9 +242,13 @@ class Registry:
 
     def entries(self, kind: Kind) -> dict[str, Entry]:
         """Return the entries of one kind by name; the registry's own dict."""
-        return {"effect": self.effects, "action": self.actions, "placeholder": self.placeholders}[kind]
+        return {"effect": self.effects, "action": self.actions, "placeholder": self.placeholders}[
+            kind
+        ]
 
-    def _register(self, kind: Kind, name: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]) -> Any:
+    def _register(
+        self, kind: Kind, name: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]
+    ) -> Any:
         if callable(name):
             self._add(kind, getattr(name, "__name__", None), name, system_keys, metadata)
             return name
@@ -226,7 +261,12 @@ class Registry:
         return decorate
 
     def _add(
-        self, kind: Kind, name: Any, handler: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]
+        self,
+        kind: Kind,
+        name: Any,
+        handler: Any,
+        system_keys: Iterable[str] | None,
+        metadata: dict[str, Any],
     ) -> None:
         where = f"{kind} {name!r} of registry {self.name!r}"
         if not isinstance(name, str) or not name:
@@ -239,7 +279,12 @@ class Registry:
         if name in entries:
             raise RegistryError(f"{where} is registered twice; give one of them another name")
         entries[name] = Entry(
-            kind, name, handler, self.name, None if system_keys is None else tuple(system_keys), metadata
+            kind,
+            name,
+            handler,
+            self.name,
+            None if system_keys is None else tuple(system_keys),
+            metadata,
         )
 
 

@@ -5,7 +5,16 @@ Behind it, the kept events of one category (:mod:`.log`).
 
 from __future__ import annotations
 
-from .history import MAX_CATEGORIES, MAX_SCAN, PART_SIZE, Gap, History, Replay
 from .log import MAX_DROPPED, Keep
+from .memory import MAX_CATEGORIES, MAX_SCAN, PART_SIZE, Gap, History, Replay
 
-__all__ = ("MAX_CATEGORIES", "MAX_DROPPED", "MAX_SCAN", "PART_SIZE", "Gap", "History", "Keep", "Replay")
+__all__ = (
+    "MAX_CATEGORIES",
+    "MAX_DROPPED",
+    "MAX_SCAN",
+    "PART_SIZE",
+    "Gap",
+    "History",
+    "Keep",
+    "Replay",
+)

@@ -50,7 +50,12 @@ class Keep:
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ValueError(f"{name} of a history is a whole number from {low}, not {value!r}")
         age = self.age
-        if isinstance(age, bool) or not isinstance(age, (int, float)) or not isfinite(age) or age <= 0:
+        if (
+            isinstance(age, bool)
+            or not isinstance(age, (int, float))
+            or not isfinite(age)
+            or age <= 0
+        ):
             raise ValueError(f"age of a history is a number of seconds above 0, not {age!r}")
 
 
@@ -119,7 +124,9 @@ class Log:
         records, keep = self._records, self._keep
         start = self._start
         while start < len(records) and (
-            len(records) - start > keep.count or self._bytes > keep.bytes or records[start].at <= now - keep.age
+            len(records) - start > keep.count
+            or self._bytes > keep.bytes
+            or records[start].at <= now - keep.age
         ):
             self._bytes -= len(records[start].payload)
             self._remember(records[start])

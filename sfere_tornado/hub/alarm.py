@@ -31,7 +31,10 @@ class Alarm:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, due_in: Callable[[], float], ring: Callable[[], object]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        due_in: Callable[[], float],
+        ring: Callable[[], object],
     ) -> None:
         self._loop = loop
         self._due_in = due_in

@@ -15,11 +15,13 @@ from ..errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..connection import Connection
     from ..keys import Key
     from ..stores import Cause, Removal, Store
+    from ..streams.connection import Connection
 
-    Callback: TypeAlias = Callable[[Key, Connection, Cause], object]  # told of a departure, after the entry is gone
+    Callback: TypeAlias = Callable[
+        [Key, Connection, Cause], object
+    ]  # told of a departure, after the entry is gone
 
 __all__ = ("Departures", "check_callback")
 
@@ -33,7 +35,9 @@ def check_callback(callback: object, name: str) -> None:
         RegistryError: when it cannot be called, or is a coroutine function, which nobody would await.
     """
     if not callable(callback) or iscoroutinefunction(callback):
-        raise RegistryError(f"{name} takes a plain function, not {callback!r}; dispatch an effect for what must wait")
+        raise RegistryError(
+            f"{name} takes a plain function, not {callback!r}; dispatch an effect for what must wait"
+        )
 
 
 class Departures:
@@ -89,4 +93,6 @@ class Departures:
             try:
                 callback(key, connection, cause)
             except Exception:
-                log.exception("on_evict callback %r failed for key %s, cause %s", callback, key, cause)
+                log.exception(
+                    "on_evict callback %r failed for key %s, cause %s", callback, key, cause
+                )

@@ -14,19 +14,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from ..admission import Admission
-from ..compression import SharedCompressor
 from ..config import HubConfig
 from ..config import load as load_config
 from ..dispatch import Dispatcher
+from ..effects.previews import explain
 from ..errors import HubError
-from ..registries.previews import explain
 from ..stores import from_config
-from ..writer import Writer
+from ..stores.admission import Admission
+from ..streams.writer import Writer
+from ..wire.compression import SharedCompressor
 from .chains import Chains
 from .departures import Departures, check_callback
 from .life import Life
-from .rooms import make_history, make_presence, make_registries
+from .parts import make_history, make_presence, make_registries
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future as ThreadFuture
 
-    from ..connection import Connection
     from ..dispatch import Chain, Context, Dispatched
     from ..dispatch.explain import Explanation
     from ..keys import Key
     from ..presence import Change
     from ..stores import Cause, Store
+    from ..streams.connection import Connection
 
 __all__ = ("Hub",)
 
@@ -75,7 +75,9 @@ class Hub(Life):
     ) -> None:
         super().__init__(config or HubConfig(), timer)
         self.system: dict[str, Any] = dict(system or {})
-        self.store: Store[Connection] = from_config(self.config.store, self.leases) if store is None else store
+        self.store: Store[Connection] = (
+            from_config(self.config.store, self.leases) if store is None else store
+        )
         self.departures = Departures(self.store, close=self.config.store.close_on_evict)
         compressor = SharedCompressor() if self.config.stream.compress else None
         self.writer = Writer(slice_size=self.config.stream.fan_out_slice, compressor=compressor)
@@ -86,7 +88,9 @@ class Hub(Life):
         self.presence = make_presence(self.config, self.leases)
         self.on_change: list[Callable[[Change], Any]] = []
         self.dispatcher = Dispatcher(
-            [*make_registries(self, id_fn), *registries], interceptors=interceptors, spawn=self.spawn
+            [*make_registries(self, id_fn), *registries],
+            interceptors=interceptors,
+            spawn=self.spawn,
         )
         self._chains = Chains(self.dispatcher)
 
@@ -179,12 +183,20 @@ class Hub(Life):
             HubError: when called from another thread than the event loop's.
         """
         if self._thread and threading.get_ident() != self._thread:
-            raise HubError("dispatch was called from another thread than the event loop's; use dispatch_threadsafe")
+            raise HubError(
+                "dispatch was called from another thread than the event loop's; use dispatch_threadsafe"
+            )
         merged = {**self.system, **system} if system else self.system
-        return self.dispatcher.dispatch(effects, system=merged, dispatch_data=dispatch_data, chain=chain)
+        return self.dispatcher.dispatch(
+            effects, system=merged, dispatch_data=dispatch_data, chain=chain
+        )
 
     def dispatch_threadsafe(
-        self, effects: Any, *, system: Mapping[str, Any] | None = None, dispatch_data: Mapping[str, Any] | None = None
+        self,
+        effects: Any,
+        *,
+        system: Mapping[str, Any] | None = None,
+        dispatch_data: Mapping[str, Any] | None = None,
     ) -> ThreadFuture[Dispatched]:
         """Dispatch from any thread; what one thread dispatches arrives in its order.
 
@@ -195,7 +207,9 @@ class Hub(Life):
         Raises:
             HubError: when the hub has not been started, so that there is no event loop to go to.
         """
-        return self._calls.soon(lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data), self.spawn)
+        return self._calls.soon(
+            lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data), self.spawn
+        )
 
     def explain(
         self,
@@ -247,7 +261,9 @@ class Hub(Life):
         if present is not self:
             raise HubError("the application has another hub already; one application has one hub")
 
-    def listen(self, application: Any, port: int, address: str = "127.0.0.1", **arguments: Any) -> int:
+    def listen(
+        self, application: Any, port: int, address: str = "127.0.0.1", **arguments: Any
+    ) -> int:
         """Serve an application with this hub: a backlog for a crowd, and bounds on what a request may cost.
 
         Args:

@@ -11,22 +11,22 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import HubError
-from ..registries.presence import announce
+from ..presence.effects import announce
 from .alarm import Alarm
-from .clock import LeaseClock
+from .draining import TIMEOUT, WINDOW, drain, run_until_signal, stop
+from .lease_clock import LeaseClock
 from .release import Release
-from .stopping import TIMEOUT, WINDOW, drain, run_until_signal, stop
 from .threads import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ..config import HubConfig
-    from ..connection import Connection
     from ..dispatch import Dispatcher
     from ..presence import Presence
     from ..stores import Store
-    from ..writer import Writer
+    from ..streams.connection import Connection
+    from ..streams.writer import Writer
     from .departures import Departures
     from .watch import Watch
 
@@ -99,11 +99,15 @@ class Life:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise HubError("hub.start() needs a running event loop; call it in a coroutine or callback") from None
+            raise HubError(
+                "hub.start() needs a running event loop; call it in a coroutine or callback"
+            ) from None
         if loop is self._loop:
             return
         if self._loop is not None and not self._loop.is_closed():
-            raise HubError("the hub is running in another event loop; one process and one loop have one hub")
+            raise HubError(
+                "the hub is running in another event loop; one process and one loop have one hub"
+            )
         self._loop = self._last_loop = loop
         self._thread = threading.get_ident()
         self.draining = self.lame_duck = False
@@ -180,7 +184,9 @@ class Life:
         For the main thread.
         """
         self.start()
-        await run_until_signal(self, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
+        await run_until_signal(
+            self, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck
+        )
 
     def begin_draining(self) -> None:
         """Stop accepting, and let go of every stored connection; the streams stay open until they are cut.

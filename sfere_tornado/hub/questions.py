@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ..connection import Connection
+    from ..streams.connection import Connection
 
-    Revalidate: TypeAlias = Callable[[Connection], Coroutine[Any, Any, bool]]  # tells whether the client may stay
+    Revalidate: TypeAlias = Callable[
+        [Connection], Coroutine[Any, Any, bool]
+    ]  # tells whether the client may stay
 
 __all__ = ("Questions",)
 
@@ -97,14 +99,17 @@ class Questions:
         if question is not None:
             await question.closed.wait()
 
-    async def _ask(self, connection: Connection, revalidate: Revalidate, question: _Question) -> None:
+    async def _ask(
+        self, connection: Connection, revalidate: Revalidate, question: _Question
+    ) -> None:
         try:
             if not await revalidate(connection):
                 # Also when it comes too late.
                 connection.close(reconnect=False, reason="revoked")
         except Exception:
             log.exception(
-                "revalidate failed for %r, which stays open; it is asked again at the next heartbeat", connection
+                "revalidate failed for %r, which stays open; it is asked again at the next heartbeat",
+                connection,
             )
         finally:
             del self._open[connection]

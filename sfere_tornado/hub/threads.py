@@ -79,7 +79,9 @@ class Calls:
         # A stop in the loop's thread comes before this, and it is refused here, or after it, and is refused there.
         with self._lock:
             if self._loop is None:
-                raise HubError("the hub has not been started; call hub.start() in the event loop first")
+                raise HubError(
+                    "the hub has not been started; call hub.start() in the event loop first"
+                )
             try:
                 self._loop.call_soon_threadsafe(begin)
             except RuntimeError as error:

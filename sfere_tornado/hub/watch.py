@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Final
 
-from ..event_stream import comment
+from ..wire.event_stream import comment
 from .questions import Questions
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ..config import StreamConfig
-    from ..connection import Connection
     from ..stores import Store
-    from ..writer import Writer
+    from ..streams.connection import Connection
+    from ..streams.writer import Writer
     from .questions import Revalidate
 
 __all__ = ("TICKS_PER_HEARTBEAT", "Watch")

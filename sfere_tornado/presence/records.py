@@ -13,7 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from ..errors import EventError, MetaError, nearest
-from ..event_stream import data_text
+from ..wire.event_stream import data_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,16 @@ __all__ = (
 )
 
 Reason: TypeAlias = Literal[
-    "leave", "client", "timeout", "slow", "expired", "replaced", "revoked", "shutdown", "server", "error"
+    "leave",
+    "client",
+    "timeout",
+    "slow",
+    "expired",
+    "replaced",
+    "revoked",
+    "shutdown",
+    "server",
+    "error",
 ]  # why a connection departed: it said so ("leave"), or why its stream closed
 Kind: TypeAlias = Literal["joined", "left", "away", "back", "changed"]
 
@@ -92,8 +101,15 @@ class Grace:
             value = getattr(self, one.name)
             if value is None and one.name == "shutdown":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < 0:
-                raise ValueError(f"the grace {one.name} is a number of seconds from 0, not {value!r}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not isfinite(value)
+                or value < 0
+            ):
+                raise ValueError(
+                    f"the grace {one.name} is a number of seconds from 0, not {value!r}"
+                )
 
     def wait(self, reason: Reason, *, hidden: bool = False) -> float | None:
         """Return the seconds to wait after a departure, or None when it is never to be announced.
@@ -192,8 +208,12 @@ def check_meta(tab: object, device: object, data: object) -> None:
     """
     for field, value in (("tab", tab), ("device", device)):
         # Printable also keeps lone surrogates out, which no event can say: one of them would silence a whole room.
-        if value is not None and not (isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()):
-            raise MetaError(f"must be a text of 1 to {MAX_LABEL} printable characters, or None", field)
+        if value is not None and not (
+            isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()
+        ):
+            raise MetaError(
+                f"must be a text of 1 to {MAX_LABEL} printable characters, or None", field
+            )
     if data is None:
         return
     try:
@@ -201,4 +221,6 @@ def check_meta(tab: object, device: object, data: object) -> None:
     except (EventError, UnicodeEncodeError) as error:
         raise MetaError(f"cannot be sent to the others: {error}", "data") from error
     if size > MAX_DATA_SIZE:
-        raise MetaError(f"{size} bytes as JSON, the limit is {MAX_DATA_SIZE}; send a reference", "data")
+        raise MetaError(
+            f"{size} bytes as JSON, the limit is {MAX_DATA_SIZE}; send a reference", "data"
+        )

@@ -295,7 +295,11 @@ class Presence:
     def connections(self, key: object, tab: str | None = None) -> list[Any]:
         """Return the open connections of a member, or of one of its tabs, in order of arrival."""
         state = self._rules.roll.find(as_key(key))
-        return [] if state is None else [stream.connection for stream in state.streams(tab) if stream.place is None]
+        return (
+            []
+            if state is None
+            else [stream.connection for stream in state.streams(tab) if stream.place is None]
+        )
 
     def _present(self, key: object, now: float, changes: list[Change]) -> MemberState | None:
         """Return a member that is here, having let it go if its grace has ended."""

@@ -84,7 +84,14 @@ class Rules:
         if changed:
             self.tell("changed", state, changes)
 
-    def end(self, state: MemberState, streams: list[Stream], reason: Reason, now: float, changes: list[Change]) -> None:
+    def end(
+        self,
+        state: MemberState,
+        streams: list[Stream],
+        reason: Reason,
+        now: float,
+        changes: list[Change],
+    ) -> None:
         """End some streams of a member, open or awaited, for one reason."""
         if not streams:
             return
@@ -96,7 +103,13 @@ class Rules:
         self.settle(state, changes, reason, metas)
 
     def turn(
-        self, state: MemberState, streams: list[Stream], now: float, changes: list[Change], *, hidden: bool
+        self,
+        state: MemberState,
+        streams: list[Stream],
+        now: float,
+        changes: list[Change],
+        *,
+        hidden: bool,
     ) -> None:
         """Hide or show some streams of a member."""
         metas = state.metas()

@@ -30,7 +30,18 @@ class Stream:
         meta: tab, device, since, data, and whether its tab is hidden.
     """
 
-    __slots__ = ("connection", "data", "device", "ends", "hidden", "place", "reason", "since", "state", "tab")
+    __slots__ = (
+        "connection",
+        "data",
+        "device",
+        "ends",
+        "hidden",
+        "place",
+        "reason",
+        "since",
+        "state",
+        "tab",
+    )
 
     def __init__(self, state: MemberState, connection: object, meta: Meta) -> None:
         self.state = state
@@ -50,7 +61,9 @@ class Stream:
 
     def meta(self) -> Meta:
         """Return what is known of it."""
-        return Meta(self.tab, self.device, self.since, self.data, self.hidden or self.place is not None)
+        return Meta(
+            self.tab, self.device, self.since, self.data, self.hidden or self.place is not None
+        )
 
 
 class MemberState:
@@ -86,7 +99,11 @@ class MemberState:
 
     def streams(self, tab: str | None = None) -> list[Stream]:
         """Return the streams of a tab, or all, the open ones first."""
-        return [stream for stream in (*self.open.values(), *self.waiting) if tab is None or stream.tab == tab]
+        return [
+            stream
+            for stream in (*self.open.values(), *self.waiting)
+            if tab is None or stream.tab == tab
+        ]
 
     def metas(self) -> tuple[Meta, ...]:
         """Return what is known of its connections, the first ones if there are more than are shown; of one tab, the newest."""

@@ -45,7 +45,10 @@ __all__ = (
     "store",
 )
 
-_KINDS: Final[dict[str, type[MemoryStore[Any]]]] = {"memory": MemoryStore, "expiring": ExpiringStore}
+_KINDS: Final[dict[str, type[MemoryStore[Any]]]] = {
+    "memory": MemoryStore,
+    "expiring": ExpiringStore,
+}
 
 
 def store(kind: str, **options: Any) -> Store[Any]:

@@ -30,7 +30,10 @@ def from_config(settings: StoreConfig, timer: Callable[[], float] = time.monoton
     }
     if settings.type == "memory":
         return MemoryStore(
-            same_key=settings.same_key, maxsize=settings.maxsize, on_full=settings.on_full, categories=rules
+            same_key=settings.same_key,
+            maxsize=settings.maxsize,
+            on_full=settings.on_full,
+            categories=rules,
         )
     return ExpiringStore(
         settings.ttl,

@@ -82,11 +82,16 @@ class ExpiringStore(MemoryStore[C]):
         self.expiry: Expiry = one_of(expiry, Expiry, "expiry")
         if isinstance(renewed_by, str):
             raise ValueError(f"renewed_by is a set of words, such as {{{renewed_by!r}}}")  # noqa: TRY004  # a setting, like the others
-        self.renewed_by: frozenset[Source] = frozenset(one_of(each, Source, "renewed_by") for each in renewed_by)
+        self.renewed_by: frozenset[Source] = frozenset(
+            one_of(each, Source, "renewed_by") for each in renewed_by
+        )
         self.timer = timer
         # Per category where it differs: seconds, and whether signs of life renew.
         self._leases = {
-            category: (self.ttl if rules.ttl is None else rules.ttl, (rules.expiry or self.expiry) == "sliding")
+            category: (
+                self.ttl if rules.ttl is None else rules.ttl,
+                (rules.expiry or self.expiry) == "sliding",
+            )
             for category, rules in (categories or {}).items()
             if isinstance(rules, CategoryRules)
         }
@@ -96,7 +101,13 @@ class ExpiringStore(MemoryStore[C]):
         self._late = False
         # Entries are not compared; of two equal ends, the one pushed first comes first.
         self._pushes = count()
-        super().__init__(same_key=same_key, maxsize=maxsize, on_full=on_full, categories=categories, on_evict=on_evict)
+        super().__init__(
+            same_key=same_key,
+            maxsize=maxsize,
+            on_full=on_full,
+            categories=categories,
+            on_evict=on_evict,
+        )
 
     def expire(self, limit: int = EXPIRE_SLICE) -> list[Removal[C]]:
         """Remove what is past its lease.
@@ -163,10 +174,18 @@ class ExpiringStore(MemoryStore[C]):
     def _members(self, pattern: Key | Pattern, now: float) -> dict[int, C]:
         if not self._late:
             return super()._members(pattern, now)
-        return {entry.ident: entry.connection for entry in self._index.entries(pattern) if entry.ends > now}
+        return {
+            entry.ident: entry.connection
+            for entry in self._index.entries(pattern)
+            if entry.ends > now
+        }
 
     def _size(self, now: float) -> int:
-        return sum(entry.ends > now for entry in self._index.entries(EVERYTHING)) if self._late else super()._size(now)
+        return (
+            sum(entry.ends > now for entry in self._index.entries(EVERYTHING))
+            if self._late
+            else super()._size(now)
+        )
 
     def _enter(self, entry: Entry[C], first: Entry[C] | None, now: float) -> None:
         super()._enter(entry, first, now)
@@ -203,6 +222,11 @@ class ExpiringStore(MemoryStore[C]):
 
 
 def _seconds(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not isfinite(value)
+        or value <= 0
+    ):
         raise ValueError(f"{what} is a number of seconds above 0, not {value!r}")
     return float(value)

@@ -74,7 +74,9 @@ class MemoryStore(Store[C]):
         # Whatever its size, all that it holds may leave in one call.
         self._turn = Turn(type(self).__name__, max(MAX_CALLBACKS_IN_A_ROW, 2 * maxsize))
         # Entries by their last sign of life, oldest first; kept only where somebody will ask for the oldest.
-        self._idle: OrderedDict[Entry[C], None] | None = OrderedDict() if on_full == "evict" else None
+        self._idle: OrderedDict[Entry[C], None] | None = (
+            OrderedDict() if on_full == "evict" else None
+        )
 
     def __repr__(self) -> str:
         index = self._index
@@ -128,7 +130,9 @@ class MemoryStore(Store[C]):
         wanted = as_key(key)
         with self._turn:
             now = self._catch_up()
-            return [self._remove(entry, "explicit", now) for entry in list(self._index.entries(wanted))]
+            return [
+                self._remove(entry, "explicit", now) for entry in list(self._index.entries(wanted))
+            ]
 
     def purge_connection(self, connection: object) -> list[Removal[C]]:
         """Remove a connection from all its keys; see :meth:`.Store.purge_connection`."""
@@ -143,21 +147,28 @@ class MemoryStore(Store[C]):
         """Remove everything, cause ``explicit``."""
         with self._turn:
             now = self._catch_up()
-            return [self._remove(entry, "explicit", now) for entry in list(self._index.entries(EVERYTHING))]
+            return [
+                self._remove(entry, "explicit", now)
+                for entry in list(self._index.entries(EVERYTHING))
+            ]
 
     def keys(self, pattern: object | None = None) -> list[Key]:
         """Return the held keys that match a pattern, or all; see :meth:`.Store.keys`."""
         wanted = EVERYTHING if pattern is None else as_pattern(pattern)
         with self._turn:
             now = self._catch_up()
-            found = {entry.order: entry.key for entry in self._index.entries(wanted) if entry.ends > now}
+            found = {
+                entry.order: entry.key for entry in self._index.entries(wanted) if entry.ends > now
+            }
         return [found[order] for order in sorted(found)]
 
     def keys_of(self, connection: object) -> tuple[Key, ...]:
         """Return the keys that a connection is stored under, oldest first."""
         with self._turn:
             now = self._catch_up()
-            return tuple([entry.key for entry in self._index.entries_of(connection) if entry.ends > now])
+            return tuple(
+                [entry.key for entry in self._index.entries_of(connection) if entry.ends > now]
+            )
 
     def connections(self, pattern: object, exclude: object = ()) -> list[C]:
         """Return the connections whose key matches, each once; see :meth:`.Store.connections`."""
@@ -202,7 +213,8 @@ class MemoryStore(Store[C]):
             return []
         if len(index.entries_of(connection)) >= MAX_KEYS_PER_CONNECTION:
             raise StoreError(
-                f"the connection has {MAX_KEYS_PER_CONNECTION} keys already, which is the limit; purge one first", key
+                f"the connection has {MAX_KEYS_PER_CONNECTION} keys already, which is the limit; purge one first",
+                key,
             )
         same_key = self.same_key_of(key.category)
         first = index.first_at(key)
@@ -265,15 +277,23 @@ class MemoryStore(Store[C]):
         """Check the rules of categories and return those about a same key."""
         for category, rules in categories.items():
             if not isinstance(rules, CategoryRules):
-                raise ValueError(f"the rules of category {category!r} are CategoryRules(...), not {rules!r}")  # noqa: TRY004  # a setting, like the others
+                raise ValueError(  # noqa: TRY004  # a setting, like the others
+                    f"the rules of category {category!r} are CategoryRules(...), not {rules!r}"
+                )
             if rules.same_key is not None:
                 one_of(rules.same_key, SameKey, f"same_key of category {category!r}")
             self._read_lease(f"of category {category!r}", rules)
-        return {category: rules.same_key for category, rules in categories.items() if rules.same_key is not None}
+        return {
+            category: rules.same_key
+            for category, rules in categories.items()
+            if rules.same_key is not None
+        }
 
     def _read_lease(self, whose: str, rules: CategoryRules) -> None:
         if rules.ttl is not None or rules.expiry is not None:
-            raise ValueError(f"ttl and expiry {whose} need an expiring store; a memory store has no leases")
+            raise ValueError(
+                f"ttl and expiry {whose} need an expiring store; a memory store has no leases"
+            )
 
     def _settings(self) -> str:
         return f"{self.same_key}, maxsize {self.maxsize}, {self.on_full}"

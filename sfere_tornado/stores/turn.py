@@ -82,7 +82,9 @@ class Turn:
                 try:
                     callback(*arguments)
                 except Exception:
-                    _logger.exception("%s: the callback %r failed; the others are called", self._name, callback)
+                    _logger.exception(
+                        "%s: the callback %r failed; the others are called", self._name, callback
+                    )
         except BaseException:
             self._running = False
             raise

@@ -7,7 +7,7 @@ tests that every store must pass.
 from __future__ import annotations
 
 from .clock import FakeClock
-from .store_contract import StoreContract
+from .contracts.store import StoreContract
 from .stream_client import StreamClient, StreamEnded
 
 __all__ = ("FakeClock", "StoreContract", "StreamClient", "StreamEnded")

@@ -34,5 +34,7 @@ class FakeClock:
             ValueError: when time would go backwards, which a monotonic clock never does.
         """
         if not seconds >= 0:
-            raise ValueError(f"a monotonic clock goes forward: advance takes 0 seconds or more, not {seconds!r}")
+            raise ValueError(
+                f"a monotonic clock goes forward: advance takes 0 seconds or more, not {seconds!r}"
+            )
         self._now += seconds

@@ -16,21 +16,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..connection import Connection
-from ..event_stream import Parser
-from ..framing import chunked, unframed
-from ..transport import KernelView
+from ..streams.connection import Connection
+from ..streams.transport import KernelView
+from ..wire.framing import chunked, unframed
+from .parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..event_stream import Received
+    from .parser import Received
 
 __all__ = ("RecordingTransport", "recording_connection")
 
 
 class RecordingTransport:
-    """**Implements** :class:`~sfere_tornado.connection.Transport` without a socket.
+    """**Implements** :class:`~sfere_tornado.streams.connection.Transport` without a socket.
 
     Args:
         connection: whose way this is; it is told when the transport has drained, and when the client has left.
@@ -205,7 +205,7 @@ def recording_connection(
         last_frame: what a clean end writes last.
         direct: whether the transport has the direct way; with ``frame=chunked`` only.
         opened: False leaves the connection opening; ``connection.open(transport)`` opens it.
-        arguments: those of :class:`~sfere_tornado.connection.Connection`, such as ``on_end`` and ``max_outbox``.
+        arguments: those of :class:`~sfere_tornado.streams.connection.Connection`, such as ``on_end`` and ``max_outbox``.
     """
     connection = Connection(**arguments)
     transport = RecordingTransport(connection, frame=frame, last_frame=last_frame, direct=direct)

@@ -19,7 +19,7 @@ from tornado.httputil import HTTPHeaders, parse_response_start_line
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 
-from ..event_stream import Parser
+from .parser import Parser
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tornado.iostream import IOStream
 
-    from ..event_stream import Received
+    from .parser import Received
 
 __all__ = ("PATIENCE", "StreamClient", "StreamEnded")
 
@@ -42,7 +42,9 @@ class StreamEnded(ConnectionError):  # noqa: N818  # not always an error: some t
     """The stream ended while an event was waited for; ``clean`` tells whether it ended with a last chunk."""
 
     def __init__(self, clean: bool) -> None:
-        super().__init__("the event stream ended " + ("cleanly" if clean else "without a last chunk"))
+        super().__init__(
+            "the event stream ended " + ("cleanly" if clean else "without a last chunk")
+        )
         self.clean = clean
 
 
@@ -103,7 +105,9 @@ class StreamClient:
             StreamEnded: when the server closes before it has answered.
         """
         client = await cls.connect(url, ssl_options=ssl_options)
-        await client.send(request_bytes(url, method=method, headers=headers, body=body, version=version))
+        await client.send(
+            request_bytes(url, method=method, headers=headers, body=body, version=version)
+        )
         await client.read_headers()
         return client
 
@@ -111,7 +115,10 @@ class StreamClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -186,7 +193,9 @@ class StreamClient:
     def reset(self) -> None:
         """Leave with RST, as a process that is killed with unread bytes does."""
         if not self.stream.closed():
-            self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.stream.socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             self.stream.close()
 
     def half_close(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from tornado.web import HTTPError, RequestHandler
 
-from .interceptors import InterceptorMixin
+from .requests import InterceptorMixin
 
 __all__ = ("BeatHandler",)
 

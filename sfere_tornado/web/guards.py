@@ -43,7 +43,9 @@ def require_origin(*allowed: str) -> Interceptor:
     for origin in allowed:
         parts = urlsplit(origin)
         if not parts.scheme or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
-            raise RegistryError(f"{origin!r} is no origin; write it as https://app.example.org, with nothing behind it")
+            raise RegistryError(
+                f"{origin!r} is no origin; write it as https://app.example.org, with nothing behind it"
+            )
 
     def check(ctx: Context) -> None:
         if _is_request(ctx) and not _is_own(ctx.system["request"], allowed):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
 
-from ..event_stream import Event, data_text, encode
-from ..writer import Delivery, Failure
+from ..streams.writer import Delivery, Failure
+from ..wire.event_stream import Event, data_text, encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
     from tornado.iostream import IOStream
 
-    from ..connection import Connection
     from ..dispatch import Context
     from ..history import History
     from ..hub.questions import Questions
     from ..keys import Key
-    from ..writer import Reason
+    from ..streams.connection import Connection
+    from ..streams.writer import Reason
 
 __all__ = ("Greeting", "Opening", "cursor_block", "last_event_id", "maybe_await", "replay")
 
@@ -67,7 +67,9 @@ class Greeting:
         delivery = Delivery([self.connection])
         delivery.done = True
         if self.closed:
-            reason = self.connection.reason or (self._ending[1] if self._ending is not None else "client")
+            reason = self.connection.reason or (
+                self._ending[1] if self._ending is not None else "client"
+            )
             delivery.failures.append(Failure(self.connection.key, self.connection, reason))
         else:
             self._payloads.append(payload)
@@ -89,7 +91,9 @@ class Greeting:
             reconnect, reason = self._ending
             self.connection.close(reconnect=reconnect, reason=reason)
 
-    async def write_until(self, done: asyncio.Future[Any], write: Callable[[bytes], Awaitable[Any]]) -> None:
+    async def write_until(
+        self, done: asyncio.Future[Any], write: Callable[[bytes], Awaitable[Any]]
+    ) -> None:
         """Write what is sent as it comes, until something is done: text that is made word by word is read so."""
         while not done.done():
             self._came = asyncio.get_running_loop().create_future()

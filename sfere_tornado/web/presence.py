@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..registries.presence import hide, leave, show
+from ..presence.effects import hide, leave, show
 from .beat import BeatHandler
 from .origin import is_own_host, refuse_foreign_page
 

@@ -38,7 +38,8 @@ OTHER_FILES: Final = 200
 #: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at all.
 SERVER_LIMITS: Final = {
     "max_header_size": 64 * 1024,  # a cookie jar, and signals in a query
-    "max_body_size": 1024 * 1024,  # forms and signals; an upload gets a server, or a handler, of its own
+    "max_body_size": 1024
+    * 1024,  # forms and signals; an upload gets a server, or a handler, of its own
     "body_timeout": 30.0,  # seconds for a body to arrive
     "idle_connection_timeout": 75.0,  # seconds between requests; longer than the minute that proxies keep connections
 }
@@ -48,7 +49,9 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
     """Serve an application; see :meth:`sfere_tornado.hub.Hub.listen`."""
     if not 0 <= port <= MAX_PORT:
         # The system would take it modulo 65,536, and nobody would find the server.
-        raise ListenError(EINVAL, f"ports go from 0, which is any free one, to {MAX_PORT}", address, port)
+        raise ListenError(
+            EINVAL, f"ports go from 0, which is any free one, to {MAX_PORT}", address, port
+        )
     hub.install(application)
     hub.start()
     backlog, reuse_port = arguments.pop("backlog", BACKLOG), arguments.pop("reuse_port", False)
@@ -57,7 +60,11 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
     try:
         sockets = bind_sockets(port, address, backlog=backlog, reuse_port=reuse_port)
     except OSError as error:
-        hint = "; stop what listens there, or take another, 0 for any free one" if error.errno == EADDRINUSE else ""
+        hint = (
+            "; stop what listens there, or take another, 0 for any free one"
+            if error.errno == EADDRINUSE
+            else ""
+        )
         raise ListenError(error.errno, f"{error.strerror}{hint}", address, port) from error
     server.add_sockets(sockets)
     hub.servers.append(server)
@@ -73,7 +80,9 @@ def _allow_files(hub: Hub) -> None:
         return
     total = hub.admission.limits.total
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = total + OTHER_FILES if most == resource.RLIM_INFINITY else min(total + OTHER_FILES, most)
+    wanted = (
+        total + OTHER_FILES if most == resource.RLIM_INFINITY else min(total + OTHER_FILES, most)
+    )
     if allowed != resource.RLIM_INFINITY and allowed < wanted:
         # Some systems have another limit still, and say so only now.
         with suppress(OSError, ValueError):

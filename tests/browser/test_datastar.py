@@ -13,8 +13,8 @@ from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, HubConfig, StreamConfig, broadcast, close_sse
 from sfere_tornado.config import HistoryConfig
-from sfere_tornado.registries.datastar import (
-    datastar,
+from sfere_tornado.datastar.actions import (
+    Datastar,
     execute_script,
     patch_elements,
     patch_elements_seq,
@@ -22,11 +22,13 @@ from sfere_tornado.registries.datastar import (
     remove_elements,
     signals_json,
 )
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.handlers import DatastarHandler
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+    ),
     pytest.mark.skipif(SCRIPT is None, reason=MISSING),
 ]
 
@@ -79,15 +81,23 @@ class Open:
     """An application of this process, and a page of it in a browser."""
 
     def __init__(self, serve, **config):
-        self.hub = Hub(HubConfig(stream=StreamConfig(retry=0.1), **config), registries=[datastar()])
-        routes = [("/", Page), ("/events", Events), ("/ask", Ask), ("/fail", Fail), ("/datastar.js", Script)]
+        self.hub = Hub(HubConfig(stream=StreamConfig(retry=0.1), **config), registries=[Datastar()])
+        routes = [
+            ("/", Page),
+            ("/events", Events),
+            ("/ask", Ask),
+            ("/fail", Fail),
+            ("/datastar.js", Script),
+        ]
         self.url = serve(Application(routes, sfere=self.hub)) + "/"
 
     async def __aenter__(self):
         self.browser = await Browser().__aenter__()
         self.page = await self.browser.browser.contexts[0].new_page()
         self.problems = []
-        self.page.on("console", lambda said: self.problems.append(said.text) if said.type != "log" else None)
+        self.page.on(
+            "console", lambda said: self.problems.append(said.text) if said.type != "log" else None
+        )
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         await self.page.goto(self.url)
         await eventually(lambda: self.hub.store.count() == 1)
@@ -102,7 +112,8 @@ class Open:
     async def shows(self, script, expected):
         """Wait until an expression has a value in the page."""
         await self.page.wait_for_function(
-            "([code, wanted]) => JSON.stringify(eval(code)) === JSON.stringify(wanted)", arg=[script, expected]
+            "([code, wanted]) => JSON.stringify(eval(code)) === JSON.stringify(wanted)",
+            arg=[script, expected],
         )
 
 
@@ -116,10 +127,14 @@ async def test_every_patch_arrives(serve):
         there.send(patch_elements("<li id=b>B</li>", mode="replace"))
         await there.shows(items, ["A", "B"])
         there.send(patch_elements("<li>1</li>", selector="#list", mode="prepend"))
-        there.send(patch_elements_seq(["<li>8</li>", "<li>9</li>"], selector="#list", mode="append"))
+        there.send(
+            patch_elements_seq(["<li>8</li>", "<li>9</li>"], selector="#list", mode="append")
+        )
         await there.shows(items, ["1", "A", "B", "8", "9"])
         there.send(patch_elements("<li>2</li>", selector="#a", mode="before"))
-        there.send(patch_elements("<li>3</li>", selector="#a", mode="after", use_view_transition=True))
+        there.send(
+            patch_elements("<li>3</li>", selector="#a", mode="after", use_view_transition=True)
+        )
         await there.shows(items, ["1", "2", "A", "3", "B", "8", "9"])
         there.send(remove_elements("#a, #b"))
         await there.shows(items, ["1", "2", "3", "8", "9"])
@@ -127,10 +142,18 @@ async def test_every_patch_arrives(serve):
         await there.shows(items, ["new"])
         there.send(patch_elements("", selector="#list", mode="inner"))
         await there.shows(items, [])
-        there.send(patch_elements('<circle r="1"/>', selector="#drawing", mode="append", namespace="svg"))
-        await there.shows("document.querySelector('#drawing circle')?.namespaceURI", "http://www.w3.org/2000/svg")
-        there.send(patch_elements("<mn>1</mn>", selector="#list", mode="append", namespace="mathml"))
-        await there.shows("document.querySelector('mn')?.namespaceURI", "http://www.w3.org/1998/Math/MathML")
+        there.send(
+            patch_elements('<circle r="1"/>', selector="#drawing", mode="append", namespace="svg")
+        )
+        await there.shows(
+            "document.querySelector('#drawing circle')?.namespaceURI", "http://www.w3.org/2000/svg"
+        )
+        there.send(
+            patch_elements("<mn>1</mn>", selector="#list", mode="append", namespace="mathml")
+        )
+        await there.shows(
+            "document.querySelector('mn')?.namespaceURI", "http://www.w3.org/1998/Math/MathML"
+        )
         assert there.problems == []
 
 
@@ -141,7 +164,10 @@ async def test_awkward_html_arrives_unchanged(serve):
         there.send(patch_elements(f"<pre>x{AWKWARD}</pre>", selector="#list", mode="inner"))
         await there.shows("document.querySelector('#list b') !== null", True)
         expected = unescape(AWKWARD.removeprefix("<b>").removesuffix("</b>"))
-        assert await there.page.locator("#list pre").evaluate("(pre) => pre.textContent.slice(1)") == expected
+        assert (
+            await there.page.locator("#list pre").evaluate("(pre) => pre.textContent.slice(1)")
+            == expected
+        )
         there.send(patch_elements("<pre>one\r\ntwo\rthree</pre>", selector="#list", mode="inner"))
         await there.shows("document.querySelector('#list pre').textContent", "one\ntwo\nthree")
         # In an attribute, in text and in a script of the HTML itself, whose end is its end.
@@ -205,7 +231,9 @@ async def test_whatever_is_sent_is_shown(serve):
             )
             # HTML has no other line end than LF; JSON has them all.
             shown = text.replace("\r\n", "\n")
-            await there.shows("[window.said, document.querySelector('#name').textContent]", [text, text])
+            await there.shows(
+                "[window.said, document.querySelector('#name').textContent]", [text, text]
+            )
             found = "[...document.querySelectorAll('#kept')].map((p) => [p.textContent, p.title])"
             await there.shows(found, [[shown, shown]])
         assert there.problems == []
@@ -217,7 +245,9 @@ async def test_what_was_missed_is_patched_in(serve):
     items = "[...document.querySelectorAll('#list li')].map((item) => item.textContent)"
 
     def item(n):
-        return patch_elements(f"<li>{n}</li>", selector="#list", mode="append"), patch_signals({"late": n})
+        return patch_elements(f"<li>{n}</li>", selector="#list", mode="append"), patch_signals(
+            {"late": n}
+        )
 
     async with Open(serve, history=HistoryConfig()) as there:
         there.send(*item(1))
@@ -248,7 +278,9 @@ async def test_signals_arrive(serve):
         there.send(patch_signals({"kept": 2, "late": AWKWARD}))
         await there.shows("document.querySelector('#kept').textContent", "2")
         await there.shows("document.querySelector('#late').textContent", AWKWARD)
-        there.send(patch_signals({"kept": 3}, only_if_missing=True), patch_signals('{\n"late":\n"text"\n}'))
+        there.send(
+            patch_signals({"kept": 3}, only_if_missing=True), patch_signals('{\n"late":\n"text"\n}')
+        )
         await there.shows("document.querySelector('#late').textContent", "text")
         assert await there.page.text_content("#kept") == "2"
         there.send(patch_signals({"gone": None}))
@@ -267,9 +299,15 @@ async def test_scripts_run(serve):
         await there.shows("window.first", 2)
         await there.shows("document.querySelectorAll('script').length", 1)
         attributes = {"data-said": '"quoted" & <signed>\n', "type": "module", "defer": True}
-        there.send(execute_script("// a comment\nwindow.second = 2", auto_remove=False, attributes=attributes))
+        there.send(
+            execute_script(
+                "// a comment\nwindow.second = 2", auto_remove=False, attributes=attributes
+            )
+        )
         await there.shows("window.second", 2)
-        assert await there.page.get_attribute("body > script", "data-said") == attributes["data-said"]
+        assert (
+            await there.page.get_attribute("body > script", "data-said") == attributes["data-said"]
+        )
         for n, end in enumerate(["</script><b>", "</SCRIPT >", "</body></html>", "<!-- <script>"]):
             there.send(execute_script(f'window.end = [{n}, "{end}"]'))
             await there.shows("window.end", [n, end])
@@ -325,7 +363,9 @@ async def wait_text(page, selector, expected):
 
 async def enter(browser, url, name):
     page = await browser.tab(f"{url}/?name={quote(name)}")
-    await page.wait_for_function("document.querySelector('#state span').textContent === 'connected'")
+    await page.wait_for_function(
+        "document.querySelector('#state span').textContent === 'connected'"
+    )
     return page
 
 
@@ -355,7 +395,11 @@ async def test_the_lobby():
         stranger = await enter(browser, lobby.url, NAME)
         await wait_text(phil, "#members li", sorted([NAME, "phil"]))
         assert (await texts(phil, "#talk li"))[0] == f"{NAME} joined"
-        assert await phil.locator("main img").count() == await stranger.locator("main img").count() == 0
+        assert (
+            await phil.locator("main img").count()
+            == await stranger.locator("main img").count()
+            == 0
+        )
         assert await phil.title() == await stranger.title() == "The lobby"
 
         await stranger.click("button.quiet")
@@ -372,7 +416,9 @@ async def test_what_leaves_no_trace_in_the_lobby():
         brian = await enter(browser, lobby.url, "brian")
         await wait_text(phil, "#talk li", ["brian joined"])
         await brian.reload()
-        await brian.wait_for_function("document.querySelector('#state span').textContent === 'connected'")
+        await brian.wait_for_function(
+            "document.querySelector('#state span').textContent === 'connected'"
+        )
         second = await enter(browser, lobby.url, "brian")
 
         # One of two tabs is hidden: somebody still looks.
@@ -409,11 +455,15 @@ async def test_the_lobby_comes_back_by_itself():
         brian = await enter(browser, lobby.url, "brian")
         phil = await enter(browser, lobby.url, "phil")
         await lobby.stop()
-        await brian.wait_for_function("document.querySelector('#state').textContent.includes('coming back')")
+        await brian.wait_for_function(
+            "document.querySelector('#state').textContent.includes('coming back')"
+        )
         await lobby.start()
         for page in (brian, phil):
             await wait_text(page, "#members li", ["brian", "phil"])
-            await page.wait_for_function("document.querySelector('#state span').textContent === 'connected'")
+            await page.wait_for_function(
+                "document.querySelector('#state span').textContent === 'connected'"
+            )
         await phil.fill("#say input", "still there")
         await phil.press("#say input", "Enter")
         await brian.wait_for_selector("#talk .said")
@@ -429,8 +479,12 @@ async def test_the_dashboard():
         second = await browser.tab(dashboard.url)
         await wait_text(first, "#pages", ["2"])
         before = await first.text_content("#sent")
-        await first.wait_for_function("(before) => document.querySelector('#sent').textContent !== before", arg=before)
-        await second.wait_for_function("document.querySelector('polyline').getAttribute('points').length > 100")
+        await first.wait_for_function(
+            "(before) => document.querySelector('#sent').textContent !== before", arg=before
+        )
+        await second.wait_for_function(
+            "document.querySelector('polyline').getAttribute('points').length > 100"
+        )
         await second.close()
         await wait_text(first, "#pages", ["1"])
     assert dashboard.log == b""
@@ -444,9 +498,13 @@ async def test_the_job():
         await page.fill("input", NAME)
         await page.press("input", "Enter")
         await page.wait_for_selector("#job .bar")
-        await page.wait_for_function("Number(document.querySelector('.bar').ariaValueNow ?? 0) >= 10")
+        await page.wait_for_function(
+            "Number(document.querySelector('.bar').ariaValueNow ?? 0) >= 10"
+        )
         await page.reload()
-        await page.wait_for_function("Number(document.querySelector('.bar')?.getAttribute('aria-valuenow') ?? 0) >= 10")
+        await page.wait_for_function(
+            "Number(document.querySelector('.bar')?.getAttribute('aria-valuenow') ?? 0) >= 10"
+        )
         for _ in range(2):
             await page.wait_for_selector("#job >> text=All counted")
             assert await page.text_content("#job h1") == f"{NAME}: 50"
@@ -472,7 +530,9 @@ async def test_the_streaming_text():
         assert await page.locator("#answer span").count() == stopped < 100
         await page.fill("input", "And now?")
         await page.press("input", "Enter")
-        await page.wait_for_function("document.querySelector('#answer').textContent.startsWith('You ask: And now?')")
+        await page.wait_for_function(
+            "document.querySelector('#answer').textContent.startsWith('You ask: And now?')"
+        )
         await page.wait_for_function("document.querySelectorAll('#answer span').length === 124")
         await page.wait_for_selector("#stop", state="hidden")
         assert await page.locator("main img").count() == 0

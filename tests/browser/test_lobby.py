@@ -10,7 +10,9 @@ from support.proxy import Wire
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+    ),
 ]
 
 
@@ -33,9 +35,7 @@ async def members(page):
 
 async def note(page, text, count=1):
     """Wait until a note stands in the chat so many times."""
-    script = (
-        "([text, n]) => [...document.querySelectorAll('#talk .note')].filter((x) => x.textContent === text).length >= n"
-    )
+    script = "([text, n]) => [...document.querySelectorAll('#talk .note')].filter((x) => x.textContent === text).length >= n"
     await page.wait_for_function(script, arg=[text, count])
 
 
@@ -50,7 +50,9 @@ async def test_the_story_in_a_browser():
         await brian.press("#say input", "Enter")
         for page in (brian, phil):
             await page.wait_for_selector("#talk .said")
-            assert await page.locator("#talk .said").all_inner_texts() == ["brian\nhello <b>phil</b> & co"]
+            assert await page.locator("#talk .said").all_inner_texts() == [
+                "brian\nhello <b>phil</b> & co"
+            ]
 
         began = time.perf_counter()
         await brian.close()
@@ -104,7 +106,9 @@ async def test_the_leave_button_and_a_server_that_goes():
         await note(phil, "brian left")
         assert await notes(phil) == ["brian joined", "brian left"]
         demo.process.terminate()
-        await phil.wait_for_function("() => document.querySelector('#state').textContent.includes('coming back')")
+        await phil.wait_for_function(
+            "() => document.querySelector('#state').textContent.includes('coming back')"
+        )
         assert re.search("coming back", await phil.text_content("#state"))
 
 

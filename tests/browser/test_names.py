@@ -8,7 +8,9 @@ from support.datastar import EXAMPLES, MISSING, SCRIPT, Example
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+    ),
 ]
 
 #: Each changes the page's title, or makes it fetch something, wherever it is more than text.
@@ -97,7 +99,12 @@ async def test_a_name_is_text(example):
                 assert any(name in text for text in texts), (place, texts)
             for one in {page, first or page}:
                 assert await one.title() == title
-                assert await one.locator("main :is(img, script, b[data-init], i), main svg[onload]").count() == 0
+                assert (
+                    await one.locator(
+                        "main :is(img, script, b[data-init], i), main svg[onload]"
+                    ).count()
+                    == 0
+                )
             if first is None:
                 first = page
             else:

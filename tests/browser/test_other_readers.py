@@ -15,12 +15,14 @@ from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, HubConfig, StreamConfig, broadcast, close_sse, send
 from sfere_tornado.config import HistoryConfig
-from sfere_tornado.registries.datastar import datastar, patch_elements
-from sfere_tornado.web.datastar import DatastarHandler
+from sfere_tornado.datastar.actions import Datastar, patch_elements
+from sfere_tornado.datastar.handlers import DatastarHandler
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+    ),
 ]
 
 EVERYBODY = (ANY, ("reader", ANY))
@@ -55,7 +57,9 @@ READERS = [pytest.param(name, marks=needs[name]) for name in PAGES]
 
 class Page(RequestHandler):
     def get(self, name):
-        self.finish(f'<!doctype html><title>page</title><link rel="icon" href="data:,"><body>{PAGES[name]}</body>')
+        self.finish(
+            f'<!doctype html><title>page</title><link rel="icon" href="data:,"><body>{PAGES[name]}</body>'
+        )
 
 
 class Script(RequestHandler):
@@ -79,7 +83,7 @@ class Reading:
     def __init__(self, serve, name):
         self.name = name
         config = HubConfig(stream=StreamConfig(retry=0.1), history=HistoryConfig())
-        self.hub = Hub(config, registries=[datastar()])
+        self.hub = Hub(config, registries=[Datastar()])
         routes = [("/events", Events), ("/scripts/(.*)", Script), ("/(.*)", Page)]
         self.url = serve(Application(routes, sfere=self.hub))
 
@@ -107,7 +111,9 @@ class Reading:
 
     async def shows(self, text, selector="#news"):
         await self.page.wait_for_function(
-            "([s, wanted]) => document.querySelector(s).textContent === wanted", arg=[selector, text], timeout=10_000
+            "([s, wanted]) => document.querySelector(s).textContent === wanted",
+            arg=[selector, text],
+            timeout=10_000,
         )
 
 
@@ -160,7 +166,9 @@ AROUND = {
 
 def shown_in_the_guide():
     """Return the pieces of HTML that the guide shows for each kind of reader."""
-    blocks = re.findall(r"^\.\. code-block:: text\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE)
+    blocks = re.findall(
+        r"^\.\. code-block:: text\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE
+    )
     _hidden, *pieces = (dedent(block) for block in blocks if block.strip().startswith("<"))
     return dict(zip(AROUND, pieces, strict=True))
 

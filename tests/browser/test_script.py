@@ -8,7 +8,9 @@ from tornado.web import RequestHandler
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+    ),
 ]
 
 PAGE = """<!doctype html><title>A page</title><script type="module">
@@ -35,7 +37,9 @@ class Pages:
         class Rendered(RequestHandler):
             def get(self):
                 options = self.get_query_argument("options", '{ signs: "/noted?name=ann" }')
-                self.finish(PAGE % options.replace("CURSOR", self.application.settings["sfere"].cursor()))
+                self.finish(
+                    PAGE % options.replace("CURSOR", self.application.settings["sfere"].cursor())
+                )
 
         self.lobby = Lobby(routes=[("/page", Rendered), ("/noted", Noted)])
         self.lobby.url = serve(self.lobby.app)
@@ -135,7 +139,9 @@ async def test_hidden_and_visible(pages):
         await set_hidden(page, hidden=True)
         await eventually(lambda: pages.lobby.state("ann") == "away")
         next(iter(pages.lobby.hub.streams)).close()
-        await eventually(lambda: [sign for sign, _ in pages.signs] == ["hidden", "visible", "hidden", "hidden"])
+        await eventually(
+            lambda: [sign for sign, _ in pages.signs] == ["hidden", "visible", "hidden", "hidden"]
+        )
         assert pages.lobby.state("ann") == "away"
         assert pages.kinds() == ["joined", "away", "back", "away"]
 
@@ -196,7 +202,10 @@ async def test_a_page_that_goes_gives_no_sign(pages, go):
             await browser.tab(f"{pages.lobby.url}/sfere.js")
             assert pages.lobby.state("ann") == "away"
             pages.lobby.pass_time(5)
-        assert (pages.signs, pages.kinds()) == ([], ["joined"] if go == "reload" else ["joined", "left"])
+        assert (pages.signs, pages.kinds()) == (
+            [],
+            ["joined"] if go == "reload" else ["joined", "left"],
+        )
 
 
 @pytest.mark.gen_test(timeout=60)

@@ -133,7 +133,9 @@ def test_a_full_document():
             keepalive_count=4,
             notsent_lowat=32 * 1024,
         ),
-        limits=LimitsConfig(total=5000, per_scope=1000, per_key=10, per_address=50, answer="too_many"),
+        limits=LimitsConfig(
+            total=5000, per_scope=1000, per_key=10, per_address=50, answer="too_many"
+        ),
         presence=PresenceConfig(
             announce=False,
             grace=GraceConfig(
@@ -168,7 +170,17 @@ def test_the_full_document_is_full():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "# nothing\n", "---\n", "{}", "\ufeff", "store:\nstream:\n", "store: {categories: }"]
+    "text",
+    [
+        "",
+        "\n",
+        "# nothing\n",
+        "---\n",
+        "{}",
+        "\ufeff",
+        "store:\nstream:\n",
+        "store: {categories: }",
+    ],
 )
 def test_what_is_left_out_has_its_default(text):
     """An empty document, and an empty section, mean the defaults."""
@@ -196,7 +208,9 @@ def full_settings():
     for _, where, name in found:
         siblings.setdefault(where.rpartition(".")[0], set()).add(name)
     return [
-        (number, where, name, siblings[where.rpartition(".")[0]]) for number, where, name in found if name not in FREE
+        (number, where, name, siblings[where.rpartition(".")[0]])
+        for number, where, name in found
+        if name not in FREE
     ]
 
 
@@ -212,7 +226,9 @@ def misspellings(name):
             yield before + other + after
 
 
-@pytest.mark.parametrize(("number", "path", "name", "siblings"), full_settings(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("number", "path", "name", "siblings"), full_settings(), ids=lambda value: str(value)[:40]
+)
 def test_every_misspelt_name_is_refused_with_the_right_one(number, path, name, siblings):
     """A name with one wrong letter is refused, with its line, its path and the name that was meant."""
     lines = FULL.splitlines(keepends=True)
@@ -247,20 +263,68 @@ def test_a_name_that_resembles_nothing():
         ("store:\n  ttl: ''\n", 2, "store.ttl", "'' is no duration", None),
         ("store:\n  ttl: [30s]\n", 2, "store.ttl", "must be one value", None),
         ("store:\n  ttl:\n    seconds: 30\n", 3, "store.ttl", "must be one value", None),
-        ("store:\n  close_on_evict: on", 2, "store.close_on_evict", "'on' is neither true nor false", "true"),
-        ("store:\n  close_on_evict: no", 2, "store.close_on_evict", "'no' is neither true nor false", "false"),
-        ("store:\n  type: null", 2, "store.type", "must be one of memory, expiring, not 'null'", None),
+        (
+            "store:\n  close_on_evict: on",
+            2,
+            "store.close_on_evict",
+            "'on' is neither true nor false",
+            "true",
+        ),
+        (
+            "store:\n  close_on_evict: no",
+            2,
+            "store.close_on_evict",
+            "'no' is neither true nor false",
+            "false",
+        ),
+        (
+            "store:\n  type: null",
+            2,
+            "store.type",
+            "must be one of memory, expiring, not 'null'",
+            None,
+        ),
         ("store:\n  type: Memory", 2, "store.type", "not 'Memory'", "memory"),
         ("store:\n  maxsize: 10_000", 2, "store.maxsize", "no whole number", None),
         ("store:\n  renewed_by: ack", 2, "store.renewed_by", "must be a list", "[ack]"),
         ("store:\n  renewed_by: []", 2, "store.renewed_by", "one or more of request, ack", None),
-        ("store:\n  renewed_by:\n    - ack\n    - reqest", 4, "store.renewed_by", "must be one of", "request"),
-        ("store:\n  renewed_by:\n    - ack\n    - [ack]", 4, "store.renewed_by", "must be one value", None),
+        (
+            "store:\n  renewed_by:\n    - ack\n    - reqest",
+            4,
+            "store.renewed_by",
+            "must be one of",
+            "request",
+        ),
+        (
+            "store:\n  renewed_by:\n    - ack\n    - [ack]",
+            4,
+            "store.renewed_by",
+            "must be one value",
+            None,
+        ),
         ("store:\n  renewed_by: {ack: true}", 2, "store.renewed_by", "must be one value", None),
         ("store:\n  categories: [lobby]", 2, "store.categories", "must be settings", None),
-        ("store:\n  categories:\n    lobby: 30s", 3, "store.categories.lobby", "must be settings", None),
-        ("store:\n  categories:\n    lobby:\n      ttl: 1x", 4, "store.categories.lobby.ttl", "is no duration", None),
-        ("store:\n  categories:\n    lobby:\n      maxsize: 1", 4, "store.categories.lobby.maxsize", "unknown", None),
+        (
+            "store:\n  categories:\n    lobby: 30s",
+            3,
+            "store.categories.lobby",
+            "must be settings",
+            None,
+        ),
+        (
+            "store:\n  categories:\n    lobby:\n      ttl: 1x",
+            4,
+            "store.categories.lobby.ttl",
+            "is no duration",
+            None,
+        ),
+        (
+            "store:\n  categories:\n    lobby:\n      maxsize: 1",
+            4,
+            "store.categories.lobby.maxsize",
+            "unknown",
+            None,
+        ),
         ("stream:\n  max_outbox: 16kib", 2, "stream.max_outbox", "is no size", "16KiB"),
         ("stream:\n  heartbeat: 10ms", 2, "stream.heartbeat", "must be from 1s to 1h", None),
         ("# note\nstream:\n  max_outbox: 8KiB", 3, "stream.max_outbox", "raise max_outbox", None),
@@ -271,8 +335,20 @@ def test_a_name_that_resembles_nothing():
         ("just text", 1, None, "must be settings", None),
         ("[a, b]: 1", 1, None, "a name must be one word", None),
         ("'': 1", 1, None, "a name must be one word", None),
-        ("store:\n  type: memory\n  ttl: 600s", 3, "store.ttl", "means nothing with type memory", None),
-        ("store:\n  ttl: 600s\n  type: memory", 2, "store.ttl", "means nothing with type memory", None),
+        (
+            "store:\n  type: memory\n  ttl: 600s",
+            3,
+            "store.ttl",
+            "means nothing with type memory",
+            None,
+        ),
+        (
+            "store:\n  ttl: 600s\n  type: memory",
+            2,
+            "store.ttl",
+            "means nothing with type memory",
+            None,
+        ),
         (
             "store:\n  type: memory\n  categories:\n    lobby:\n      ttl: 3s",
             5,
@@ -293,7 +369,12 @@ def test_wrong_values(text, line, path, problem, suggestion):
     """A wrong value is told with its line, its path, the problem and what was probably meant."""
     error = refused(text)
     assert problem in str(error)
-    assert (error.source, error.line, error.path, error.suggestion) == ("<string>", line, path, suggestion)
+    assert (error.source, error.line, error.path, error.suggestion) == (
+        "<string>",
+        line,
+        path,
+        suggestion,
+    )
 
 
 def test_the_first_error_is_told():
@@ -360,7 +441,9 @@ def test_a_bomb_of_aliases_does_not_go_off():
     assert "anchors" in str(refused("\n".join(lines)))
 
 
-@pytest.mark.parametrize("text", ["[" * 900, "{a: " * 900, "[" * 900 + "]" * 900, "- " * 900, "? " * 900])
+@pytest.mark.parametrize(
+    "text", ["[" * 900, "{a: " * 900, "[" * 900 + "]" * 900, "- " * 900, "? " * 900]
+)
 def test_nesting_is_bounded(text):
     """Stops a document whose nesting would end in a RecursionError."""
     assert f"nested more than {MAX_DEPTH} levels" in str(refused(text))
@@ -373,7 +456,8 @@ def test_a_document_is_bounded():
 
 
 @given(
-    st.text(st.sampled_from("stored:{}[]&*!|>%@`'\"#,-?\n\t \\U9<~\u0085\ud800"), max_size=40) | st.text(max_size=40)
+    st.text(st.sampled_from("stored:{}[]&*!|>%@`'\"#,-?\n\t \\U9<~\u0085\ud800"), max_size=40)
+    | st.text(max_size=40)
 )
 @settings(deadline=None, max_examples=400)
 @example("store: '")
@@ -398,7 +482,10 @@ def test_a_file(tmp_path):
     path.write_text("store:\n  tl: 30s\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}, line 2, at store.tl: unknown setting 'tl'; did you mean 'ttl'?"
+    assert (
+        str(caught.value)
+        == f"{path}, line 2, at store.tl: unknown setting 'tl'; did you mean 'ttl'?"
+    )
 
 
 def test_a_file_that_is_not_utf8(tmp_path):

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfere_tornado.config.values import Choice, Choices, Count, Duration, Size, Switch, duration_text, size_text
+from sfere_tornado.config.values import (
+    Choice,
+    Choices,
+    Count,
+    Duration,
+    Size,
+    Switch,
+    duration_text,
+    size_text,
+)
 from sfere_tornado.errors import ConfigError
 
 DAY = 86400.0

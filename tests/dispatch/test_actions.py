@@ -52,7 +52,9 @@ def test_failing_system_to_state_is_an_error_and_no_state(quiet, registry):
     registry.action("greet")(lambda state: [("log", state)])
     done = quiet(registry).dispatch(("greet",))
     assert values(done) == [None]
-    assert [(error.phase, error.item, type(error.exception)) for error in done.errors] == [("state", None, KeyError)]
+    assert [(error.phase, error.item, type(error.exception)) for error in done.errors] == [
+        ("state", None, KeyError)
+    ]
 
 
 def test_asynchronous_state_and_action(quiet, registry):
@@ -136,7 +138,9 @@ def test_without_registries_every_name_is_unknown(quiet):
     assert [type(error.exception) for error in done.errors] == [UnknownEffectError]
 
 
-@pytest.mark.parametrize("item", [(), [], 5, "log", None, {"log": 1}, (5, "log"), (("log", 1),), (None,), ([],)])
+@pytest.mark.parametrize(
+    "item", [(), [], 5, "log", None, {"log": 1}, (5, "log"), (("log", 1),), (None,), ([],)]
+)
 def test_malformed_items_are_errors(quiet, registry, item):
     """An item that is no tuple or list beginning with a string is one clear error; the others go on."""
     done = quiet(registry).dispatch([item, ("log", 1)])
@@ -179,7 +183,11 @@ def test_expansion_at_the_bound_is_dropped(quiet, registry):
     done = quiet(registry).dispatch([("down", MAX_EXPANSION_DEPTH - 1), ("log", 1)])
     assert values(done) == [1]
     (error,) = done.errors
-    assert (error.phase, error.item, type(error.exception)) == ("action", ("down", 0), ExpansionDepthError)
+    assert (error.phase, error.item, type(error.exception)) == (
+        "action",
+        ("down", 0),
+        ExpansionDepthError,
+    )
     assert error.exception.limit == MAX_EXPANSION_DEPTH
 
 

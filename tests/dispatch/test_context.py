@@ -49,7 +49,14 @@ def test_a_new_context_is_empty(quiet):
         [],
         [],
     )
-    assert (ctx.state, ctx.effect, ctx.action, ctx.result, ctx.notes, ctx.halted) == (None, None, None, None, {}, False)
+    assert (ctx.state, ctx.effect, ctx.action, ctx.result, ctx.notes, ctx.halted) == (
+        None,
+        None,
+        None,
+        None,
+        {},
+        False,
+    )
 
 
 def test_the_callers_dicts_are_never_changed(quiet, registry):
@@ -78,7 +85,9 @@ def test_repr_tells_the_state(quiet):
 @pytest.mark.parametrize("nothing", [None, {}])
 def test_continuation_without_overrides_has_everything(quiet, registry, nothing):
     """A continuation has the system and dispatch data of the dispatch; overriding with nothing keeps them."""
-    done = quiet(registry).dispatch(("nest", ("look",), nothing, nothing), system={"a": 1}, dispatch_data={"b": 2})
+    done = quiet(registry).dispatch(
+        ("nest", ("look",), nothing, nothing), system={"a": 1}, dispatch_data={"b": 2}
+    )
     assert looked(done) == ({"a": 1}, {"b": 2})
 
 
@@ -97,7 +106,10 @@ def test_overrides_accumulate_through_levels(quiet, registry):
     third = ("nest", ("look",), {"sse": 3}, {"three": 3})
     second = ("nest", third, {"sse": 2, "db": 2}, {"two": 2})
     first = ("nest", second, {"sse": 1}, {"one": 1})
-    assert looked(quiet(registry).dispatch(first)) == ({"sse": 3, "db": 2}, {"one": 1, "two": 2, "three": 3})
+    assert looked(quiet(registry).dispatch(first)) == (
+        {"sse": 3, "db": 2},
+        {"one": 1, "two": 2, "three": 3},
+    )
 
 
 def test_data_does_not_leak_into_later_dispatches(quiet, registry):
@@ -222,7 +234,10 @@ def test_report_that_fails_stops_nothing(quiet, registry, caplog):
     assert (len(done.results), len(done.errors)) == (1, 1)
     (record,) = caplog.records
     assert record.levelname == "ERROR"
-    assert "reporting an error of phase action failed; the error was UnknownEffectError" in record.getMessage()
+    assert (
+        "reporting an error of phase action failed; the error was UnknownEffectError"
+        in record.getMessage()
+    )
 
 
 def test_handler_may_record_an_error_itself(quiet, registry):

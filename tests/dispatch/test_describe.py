@@ -22,7 +22,9 @@ def registry():
     """Return a registry with one described effect, one without anything, an action and a placeholder."""
     registry = Registry("people")
 
-    @registry.effect("greet", system_keys=["db", "sse"], since="1.2", tags={"polite", ("deep", "Nested")})
+    @registry.effect(
+        "greet", system_keys=["db", "sse"], since="1.2", tags={"polite", ("deep", "Nested")}
+    )
     def greet(ctx: Context, name: str, times: int = 1, *more: str, shout: bool = False) -> None:
         """Say hello to somebody.
 
@@ -155,7 +157,11 @@ def test_methods_objects_and_wrappers():
         return plain(*arguments, **options)
 
     method, called, unwrapped = one(Greeter().greet), one(Greeter()), one(wrapped)
-    assert [found.description for found in (method, called, unwrapped)] == ["Greet.", "Greet often.", "Greet plainly."]
+    assert [found.description for found in (method, called, unwrapped)] == [
+        "Greet.",
+        "Greet often.",
+        "Greet plainly.",
+    ]
     assert [found.parameters[0][:2] for found in (method, called, unwrapped)] == [
         ("name", str),
         ("times", int),
@@ -169,7 +175,9 @@ def test_handler_that_takes_anything():
     def anything(*arguments: int) -> None:
         """Take anything."""
 
-    assert [(parameter.name, parameter.variadic) for parameter in one(anything).parameters] == [("arguments", True)]
+    assert [(parameter.name, parameter.variadic) for parameter in one(anything).parameters] == [
+        ("arguments", True)
+    ]
 
 
 def test_handler_without_a_readable_signature():
@@ -235,7 +243,9 @@ def test_grep_searches_text_literally(dispatcher, text, names):
 def test_grep_takes_a_pattern_as_it_is(dispatcher):
     """A compiled pattern is used with its own flags."""
     assert [found.name for found in grep(dispatcher, re.compile("^(now|Welcome)$"))] == ["now"]
-    assert [found.name for found in grep(dispatcher, re.compile("^Welcome$", re.IGNORECASE))] == ["welcome"]
+    assert [found.name for found in grep(dispatcher, re.compile("^Welcome$", re.IGNORECASE))] == [
+        "welcome"
+    ]
 
 
 # -- schemas and samples
@@ -286,7 +296,9 @@ def test_no_sample_of_what_nothing_can_be_made_of():
 def test_any_within_hints_can_be_sampled():
     """``Any`` stands for some object, alone, in containers and in unions."""
 
-    def put(ctx: Any, one: Any, two: dict[str, Any], three: list[Any] | None, *more: tuple[Any, ...]) -> None:
+    def put(
+        ctx: Any, one: Any, two: dict[str, Any], three: list[Any] | None, *more: tuple[Any, ...]
+    ) -> None:
         """Put."""
 
     registry = Registry()

@@ -279,7 +279,9 @@ def test_run_spawns_nothing(registry):
     async def main():
         gate = Gate()
         asyncio.get_running_loop().call_soon(gate.open)
-        return await Dispatcher([registry], spawn=spawn).run([("log", 1), ("wait",)], system={"gate": gate})
+        return await Dispatcher([registry], spawn=spawn).run(
+            [("log", 1), ("wait",)], system={"gate": gate}
+        )
 
     done = asyncio.run(main())
     assert done.done
@@ -308,7 +310,10 @@ def test_run_has_the_same_steps_and_errors(quiet, registry):
 
     async def main():
         return await dispatcher.run(
-            [("slow_fail",), ("log", 2)], dispatch_data={"why": "no"}, chain=chain, report=told.append
+            [("slow_fail",), ("log", 2)],
+            dispatch_data={"why": "no"},
+            chain=chain,
+            report=told.append,
         )
 
     done = asyncio.run(main())

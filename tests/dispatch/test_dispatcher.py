@@ -65,7 +65,9 @@ def test_what_cannot_be_dispatched_is_an_error_entry(quiet, registry, effects):
     """Dispatching something that is no effect raises nothing: it is an error, and the stages run all the same."""
     seen = []
     dispatcher = quiet(registry)
-    chain = dispatcher.chain({"before_dispatch": lambda ctx: seen.append(ctx.actions), "after_dispatch": seen.append})
+    chain = dispatcher.chain(
+        {"before_dispatch": lambda ctx: seen.append(ctx.actions), "after_dispatch": seen.append}
+    )
     done = dispatcher.dispatch(effects, chain=chain)
     assert [(error.phase, error.item) for error in done.errors] == [("action", effects)]
     assert dispatcher.reported == done.errors

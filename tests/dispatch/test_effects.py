@@ -60,7 +60,10 @@ def test_type_aliases_name_the_shapes():
 def test_results_are_pairs_in_order(quiet, registry):
     """Each result has the effect as executed and what it returned, in the order in which they ran."""
     done = quiet(registry).dispatch([("log", 1), ("log", 2)])
-    assert [(result.effect, result.value) for result in done.results] == [(("log", 1), 1), (("log", 2), 2)]
+    assert [(result.effect, result.value) for result in done.results] == [
+        (("log", 1), 1),
+        (("log", 2), 2),
+    ]
     assert done.errors == []
 
 
@@ -89,12 +92,16 @@ def test_failing_effect_stops_no_other(quiet, registry):
 def test_wrong_number_of_arguments_is_an_ordinary_error(quiet, registry):
     """An effect with too many arguments fails as any other does."""
     done = quiet(registry).dispatch([("log", 1, 2, 3)])
-    assert [(error.phase, type(error.exception)) for error in done.errors] == [("effect", TypeError)]
+    assert [(error.phase, type(error.exception)) for error in done.errors] == [
+        ("effect", TypeError)
+    ]
 
 
 def test_handler_gets_the_context(quiet, registry):
     """A handler reads system, dispatch data and its own effect from the context."""
-    registry.effect("look")(lambda ctx, *arguments: (ctx.system, ctx.dispatch_data, ctx.effect, arguments))
+    registry.effect("look")(
+        lambda ctx, *arguments: (ctx.system, ctx.dispatch_data, ctx.effect, arguments)
+    )
     done = quiet(registry).dispatch(("look", 1, 2), system={"db": 1}, dispatch_data={"id": 2})
     assert done.results[0].value == ({"db": 1}, {"id": 2}, ("look", 1, 2), (1, 2))
 
@@ -138,7 +145,9 @@ def test_failing_coroutine_stops_no_other(quiet, registry):
 
     done = asyncio.run(main())
     assert [result.value for result in done.results] == [1]
-    assert [(error.phase, type(error.exception)) for error in done.errors] == [("effect", LookupError)] * 2
+    assert [(error.phase, type(error.exception)) for error in done.errors] == [
+        ("effect", LookupError)
+    ] * 2
 
 
 def test_any_awaitable_is_awaited(quiet, registry):
@@ -181,7 +190,12 @@ def test_unfinished_dispatch_as_a_result_is_awaited(quiet, registry):
         return await done
 
     nested, after = (result.value for result in asyncio.run(main()).results)
-    assert (type(nested), nested.done, nested.results[0].value, after) == (Dispatched, True, "slow", 1)
+    assert (type(nested), nested.done, nested.results[0].value, after) == (
+        Dispatched,
+        True,
+        "slow",
+        1,
+    )
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -19,9 +19,13 @@ def registry():
     registry = Registry("test")
     registry.effect("tell")(never)
     registry.action("greet")(lambda state, name: [("tell", name), ("again", name)])
-    registry.action("again")(lambda state, name: [("tell", f"{name} of {state}"), ("tell", ("user",))])
+    registry.action("again")(
+        lambda state, name: [("tell", f"{name} of {state}"), ("tell", ("user",))]
+    )
     registry.placeholder("user")(lambda data: data.get("user", ("user",)))
-    registry.interceptor({"id": "outer", "before_dispatch": never, "after_dispatch": never, "before_effect": never})
+    registry.interceptor(
+        {"id": "outer", "before_dispatch": never, "after_dispatch": never, "before_effect": never}
+    )
     registry.innermost({"id": "inner", "before_dispatch": never, "after_dispatch": never})
     return registry
 
@@ -58,7 +62,11 @@ def test_stages_of_a_chain_are_told(registry):
     """With a chain of its own, the stages are those of that chain."""
     dispatcher = Dispatcher([registry])
     chain = dispatcher.chain({"id": "route", "before_dispatch": never})
-    assert explain(dispatcher, ("tell",), chain=chain).stages["before_dispatch"] == ("outer", "route", "inner")
+    assert explain(dispatcher, ("tell",), chain=chain).stages["before_dispatch"] == (
+        "outer",
+        "route",
+        "inner",
+    )
 
 
 def test_what_would_go_wrong_is_told(registry):
@@ -75,7 +83,9 @@ def test_what_would_go_wrong_is_told(registry):
         ("action", EffectShapeError),
     ]
     assert [step.effect for step in told.steps] == [("tell", 2)]
-    assert [type(error.exception) for error in explain(Dispatcher([registry]), "tell").errors] == [EffectShapeError]
+    assert [type(error.exception) for error in explain(Dispatcher([registry]), "tell").errors] == [
+        EffectShapeError
+    ]
 
     registry.system_to_state(lambda system: system["place"])
     told = explain(Dispatcher([registry]), ("tell", 1))
@@ -92,7 +102,10 @@ def test_an_explanation_waits_for_nothing(registry):
     async def in_a_loop():
         return explain(Dispatcher([registry]), [("later",), ("tell", 1)])
 
-    for told in (explain(Dispatcher([registry]), [("later",), ("tell", 1)]), asyncio.run(in_a_loop())):
+    for told in (
+        explain(Dispatcher([registry]), [("later",), ("tell", 1)]),
+        asyncio.run(in_a_loop()),
+    ):
         assert [type(error.exception) for error in told.errors] == [NoEventLoopError]
         assert [step.effect for step in told.steps] == [("tell", 1)]
 
@@ -117,7 +130,9 @@ def test_previews_say_what_effects_would_do(registry):
     )
     inside = told.steps[0].details["inside"]
     assert isinstance(inside, Explanation)
-    assert [tuple(step) for step in inside.steps] == [(("tell", "brian"), {"text": "brian", "place": "there"})]
+    assert [tuple(step) for step in inside.steps] == [
+        (("tell", "brian"), {"text": "brian", "place": "there"})
+    ]
     assert told.steps[1].details == {}
     assert [(error.phase, error.item, type(error.exception)) for error in told.errors] == [
         ("effect", ("tell", 1), KeyError)

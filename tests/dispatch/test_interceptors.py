@@ -77,7 +77,10 @@ def test_id_is_optional():
         ),
         ({"id": "x", "zzz": nothing}, "there are before_dispatch, after_dispatch"),
         ({"id": "x", 5: nothing}, "unknown stage 5"),
-        ({"id": "x", "after_effect": "nothing"}, "stage 'after_effect' is 'nothing', which cannot be called"),
+        (
+            {"id": "x", "after_effect": "nothing"},
+            "stage 'after_effect' is 'nothing', which cannot be called",
+        ),
         ({"id": "x", "after_effect": None}, "cannot be called"),
     ],
 )
@@ -99,10 +102,12 @@ def test_after_stages_stand_in_reverse():
 
 def test_order_of_the_chain(quiet):
     """The dispatcher's interceptors are outermost, then the registries', then the added ones, then the innermost."""
-    registry = Registry.from_dict({"interceptors": [{"id": "registry"}], "innermost": [{"id": "innermost"}]})
-    chain = quiet(registry, {"interceptors": [{"id": "second"}]}, interceptors=[{"id": "dispatcher"}]).chain(
-        {"id": "class"}, {"id": "route"}
+    registry = Registry.from_dict(
+        {"interceptors": [{"id": "registry"}], "innermost": [{"id": "innermost"}]}
     )
+    chain = quiet(
+        registry, {"interceptors": [{"id": "second"}]}, interceptors=[{"id": "dispatcher"}]
+    ).chain({"id": "class"}, {"id": "route"})
     assert [one["id"] for one in chain.interceptors] == [
         "dispatcher",
         "registry",
@@ -140,13 +145,20 @@ def test_exact_order_of_all_stages(quiet, registry):
 
 def test_action_stages_run_for_actions_only(quiet, registry):
     """A dispatch of effects alone meets no action stage."""
-    enabled = dict.fromkeys(("before_dispatch", "after_dispatch", "before_effect", "after_effect"), nothing)
+    enabled = dict.fromkeys(
+        ("before_dispatch", "after_dispatch", "before_effect", "after_effect"), nothing
+    )
     assert run(quiet, registry, ("log", 1), only("x", **enabled)).errors == []
 
 
 def test_dispatch_stages_run_without_effects(quiet, registry):
     """A dispatch of nothing still meets the stages around the dispatch, and no others."""
-    assert run(quiet, registry, None, only("x", before_dispatch=nothing, after_dispatch=nothing)).errors == []
+    assert (
+        run(
+            quiet, registry, None, only("x", before_dispatch=nothing, after_dispatch=nothing)
+        ).errors
+        == []
+    )
 
 
 def test_after_dispatch_runs_whatever_failed(quiet, registry):
@@ -155,7 +167,10 @@ def test_after_dispatch_runs_whatever_failed(quiet, registry):
     registry.placeholder("boom")(lambda data: 1 / 0)
     seen = []
     interceptor = only(
-        "x", before_effect=nothing, after_effect=nothing, after_dispatch=lambda ctx: seen.append(len(ctx.errors))
+        "x",
+        before_effect=nothing,
+        after_effect=nothing,
+        after_dispatch=lambda ctx: seen.append(len(ctx.errors)),
     )
     done = run(quiet, registry, [("log", ("boom",)), 5, ("unknown",), ("fail",)], interceptor)
     assert [error.phase for error in done.errors] == [
@@ -175,7 +190,9 @@ def test_after_dispatch_runs_whatever_failed(quiet, registry):
 def test_changes_flow_to_later_stages_and_handlers(quiet, registry):
     """What a stage puts into system, dispatch data or notes is seen by later ones and by handlers."""
     seen = []
-    registry.effect("look")(lambda ctx: seen.append((ctx.system["s"], ctx.dispatch_data["d"], ctx.notes["n"])))
+    registry.effect("look")(
+        lambda ctx: seen.append((ctx.system["s"], ctx.dispatch_data["d"], ctx.notes["n"]))
+    )
 
     def put(ctx):
         ctx.system["s"], ctx.dispatch_data["d"], ctx.notes["n"] = 1, 2, 3
@@ -183,7 +200,13 @@ def test_changes_flow_to_later_stages_and_handlers(quiet, registry):
     def look(ctx):
         seen.append((ctx.system["s"], ctx.dispatch_data["d"], ctx.notes["n"]))
 
-    done = run(quiet, registry, ("look",), {"before_dispatch": put}, {"before_dispatch": look, "after_dispatch": look})
+    done = run(
+        quiet,
+        registry,
+        ("look",),
+        {"before_dispatch": put},
+        {"before_dispatch": look, "after_dispatch": look},
+    )
     assert done.errors == []
     assert seen == [(1, 2, 3)] * 3
 
@@ -202,7 +225,12 @@ def test_changes_flow_to_the_following_effects(quiet, registry):
 def test_before_dispatch_can_change_dispatch_data(quiet, registry):
     """Placeholders and handlers see dispatch data as the stages before have left them."""
     registry.placeholder("get")(lambda data, name: data[name])
-    done = run(quiet, registry, ("log", ("get", "x")), {"before_dispatch": lambda ctx: ctx.dispatch_data.update(x=1)})
+    done = run(
+        quiet,
+        registry,
+        ("log", ("get", "x")),
+        {"before_dispatch": lambda ctx: ctx.dispatch_data.update(x=1)},
+    )
     assert done.results == [(("log", 1), 1)]
 
 
@@ -214,7 +242,9 @@ def test_before_dispatch_can_replace_the_actions(quiet, registry, replacement):
         assert ctx.actions == [("log", 1)]
         ctx.actions = replacement
 
-    assert run(quiet, registry, ("log", 1), {"before_dispatch": replace}).results == [(("log", 2), 2)]
+    assert run(quiet, registry, ("log", 1), {"before_dispatch": replace}).results == [
+        (("log", 2), 2)
+    ]
 
 
 def test_before_dispatch_that_puts_something_else_there(quiet, registry):
@@ -235,7 +265,13 @@ def test_action_stages_see_the_action_and_what_it_produced(quiet, registry):
     def look(ctx):
         seen.append((ctx.action, list(ctx.actions), ctx.dispatch_data))
 
-    run(quiet, registry, ("act", 1, 2), {"before_action": look, "after_action": look}, dispatch_data={"d": 1})
+    run(
+        quiet,
+        registry,
+        ("act", 1, 2),
+        {"before_action": look, "after_action": look},
+        dispatch_data={"d": 1},
+    )
     assert seen == [
         (("act", 1, 2), [], {"d": 1}),
         (("act", 1, 2), [("log", 1), ("log", 2)], {"d": 1}),
@@ -243,7 +279,8 @@ def test_action_stages_see_the_action_and_what_it_produced(quiet, registry):
 
 
 @pytest.mark.parametrize(
-    ("replacement", "values"), [([("log", 3)], [3]), (("log", 3), [3]), (None, []), ([], []), ([("act", 4, 5)], [])]
+    ("replacement", "values"),
+    [([("log", 3)], [3]), (("log", 3), [3]), (None, []), ([], []), ([("act", 4, 5)], [])],
 )
 def test_after_action_can_replace_what_was_produced(quiet, registry, replacement, values):
     """A stage may put other effects in the place of what an action produced; None is nothing."""
@@ -296,7 +333,12 @@ def test_after_effect_sees_the_result(quiet, registry):
     def look(ctx):
         seen.append((ctx.effect, ctx.result))
 
-    run(quiet, registry, [("log", 1), ("fail",), ("log", None)], {"before_effect": look, "after_effect": look})
+    run(
+        quiet,
+        registry,
+        [("log", 1), ("fail",), ("log", None)],
+        {"before_effect": look, "after_effect": look},
+    )
     assert seen == [
         (("log", 1), None),
         (("log", 1), (("log", 1), 1)),
@@ -314,8 +356,13 @@ def test_setting_effect_action_or_result_has_no_influence(quiet, registry):
         ctx.effect = ctx.action = ("log", "changed")
         ctx.result = "changed"
 
-    stages = dict.fromkeys(("before_action", "after_action", "before_effect", "after_effect"), change)
-    assert run(quiet, registry, [("act", 1), ("log", 2)], stages).results == [(("log", 1), 1), (("log", 2), 2)]
+    stages = dict.fromkeys(
+        ("before_action", "after_action", "before_effect", "after_effect"), change
+    )
+    assert run(quiet, registry, [("act", 1), ("log", 2)], stages).results == [
+        (("log", 1), 1),
+        (("log", 2), 2),
+    ]
 
 
 def test_after_dispatch_sees_and_may_rewrite_results_and_errors(quiet, registry):
@@ -327,7 +374,9 @@ def test_after_dispatch_sees_and_may_rewrite_results_and_errors(quiet, registry)
         ctx.errors = []
 
     dispatcher = quiet(registry)
-    done = dispatcher.dispatch([("log", 1), ("fail",)], chain=dispatcher.chain({"after_dispatch": rewrite}))
+    done = dispatcher.dispatch(
+        [("log", 1), ("fail",)], chain=dispatcher.chain({"after_dispatch": rewrite})
+    )
     assert (done.results, done.errors) == (["rewritten"], [])
     assert len(dispatcher.reported) == 1
 
@@ -347,16 +396,28 @@ def test_failing_stage_is_an_error_of_its_phase(quiet, registry, stage):
     """A stage that raises is one error with the stage as phase, what it ran around and the interceptor's id."""
     items = {"dispatch": None, "action": ("act", 1), "effect": ("log", 1)}
     stages = {one: unexpected if one == stage else nothing for one in STAGES}
-    done = run(quiet, registry, ("act", 1), only("bad", **stages), {"id": "good", **dict.fromkeys(STAGES, nothing)})
+    done = run(
+        quiet,
+        registry,
+        ("act", 1),
+        only("bad", **stages),
+        {"id": "good", **dict.fromkeys(STAGES, nothing)},
+    )
     (error,) = done.errors
-    assert (error.phase, error.interceptor_id, type(error.exception)) == (stage, "bad", AssertionError)
+    assert (error.phase, error.interceptor_id, type(error.exception)) == (
+        stage,
+        "bad",
+        AssertionError,
+    )
     assert error.item == items[stage.partition("_")[2]]
     assert [result.value for result in done.results] == [1]
 
 
 def test_failing_stage_without_id(quiet, registry):
     """The error of an interceptor without an id has None there."""
-    assert run(quiet, registry, None, {"before_dispatch": unexpected}).errors[0].interceptor_id is None
+    assert (
+        run(quiet, registry, None, {"before_dispatch": unexpected}).errors[0].interceptor_id is None
+    )
 
 
 def test_failing_stage_has_not_happened(quiet, registry):
@@ -373,7 +434,9 @@ def test_failing_stage_has_not_happened(quiet, registry):
 
     def look(ctx):
         seen.append((ctx.system, ctx.dispatch_data, ctx.notes, ctx.state, ctx.actions, ctx.halted))
-        seen.append(([*ctx.effects], ctx.effect, ctx.action, ctx.result, [*ctx.results], len(ctx.errors)))
+        seen.append(
+            ([*ctx.effects], ctx.effect, ctx.action, ctx.result, [*ctx.results], len(ctx.errors))
+        )
 
     done = run(
         quiet,
@@ -384,7 +447,10 @@ def test_failing_stage_has_not_happened(quiet, registry):
         system={"s": 1},
         dispatch_data={"d": 1},
     )
-    assert seen == [({"s": 1}, {"d": 1}, {}, None, [("log", 1)], False), ([], None, None, None, [], 1)]
+    assert seen == [
+        ({"s": 1}, {"d": 1}, {}, None, [("log", 1)], False),
+        ([], None, None, None, [], 1),
+    ]
     assert [result.value for result in done.results] == [1]
 
 
@@ -393,7 +459,11 @@ def test_stage_that_returns_something_else(quiet, registry, wrong):
     """A stage that returns neither the context nor None is an error that says so."""
     done = run(quiet, registry, ("log", 1), {"id": "odd", "before_dispatch": lambda ctx: wrong})
     (error,) = done.errors
-    assert (error.phase, error.interceptor_id, type(error.exception)) == ("before_dispatch", "odd", StageResultError)
+    assert (error.phase, error.interceptor_id, type(error.exception)) == (
+        "before_dispatch",
+        "odd",
+        StageResultError,
+    )
     assert (error.exception.stage, error.exception.value) == ("before_dispatch", wrong)
     assert [result.value for result in done.results] == [1]
 
@@ -436,7 +506,9 @@ def test_asynchronous_stages(quiet, registry):
         "after_effect",
         "after_dispatch",
     ]
-    assert [(error.phase, type(error.exception)) for error in done.errors] == [("after_dispatch", StageResultError)]
+    assert [(error.phase, type(error.exception)) for error in done.errors] == [
+        ("after_dispatch", StageResultError)
+    ]
 
 
 # -- halt
@@ -511,7 +583,12 @@ def test_halt_before_an_effect_skips_it_and_all_that_follow(quiet, registry):
     )
     done = run(quiet, registry, [("log", 1), ("log", 2), ("log", 3)], interceptor)
     assert [result.value for result in done.results] == [1]
-    assert trace == [(("log", 1), (("log", 1), 1)), (("log", 2), None), (("log", 3), None), ("after", True)]
+    assert trace == [
+        (("log", 1), (("log", 1), 1)),
+        (("log", 2), None),
+        (("log", 3), None),
+        ("after", True),
+    ]
 
 
 def test_effect_may_halt(quiet, registry):
@@ -549,6 +626,12 @@ def test_fail_fast_and_an_error_of_expansion(quiet, registry):
 
 def test_fail_fast_makes_a_raising_guard_a_refusal(quiet, registry):
     """With fail_fast in the chain, an error in a stage before the dispatch leaves every effect undone."""
-    done = run(quiet, registry, [("act", 1), ("log", 2)], fail_fast, {"id": "guard", "before_dispatch": unexpected})
+    done = run(
+        quiet,
+        registry,
+        [("act", 1), ("log", 2)],
+        fail_fast,
+        {"id": "guard", "before_dispatch": unexpected},
+    )
     assert done.results == []
     assert len(done.errors) == 1

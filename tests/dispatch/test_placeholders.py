@@ -110,7 +110,10 @@ def test_placeholder_that_returns_itself_stays():
         calls.append(arguments)
         return ("later", *arguments)
 
-    assert filled(("log", ("later", ("get", "a"))), {"a": 1}, get=get, later=later) == ("log", ("later", 1))
+    assert filled(("log", ("later", ("get", "a"))), {"a": 1}, get=get, later=later) == (
+        "log",
+        ("later", 1),
+    )
     assert calls == [(1,)]
 
 
@@ -119,7 +122,9 @@ def test_placeholder_that_returns_itself_stays():
 
 def test_what_json_can_say_is_never_a_placeholder():
     """Security: a client's JSON becomes lists, and a list is no placeholder, whatever it begins with."""
-    sent = json.loads('{"text": ["get", "secret"], "more": [["get", "secret"]], "get": ["get", "secret"]}')
+    sent = json.loads(
+        '{"text": ["get", "secret"], "more": [["get", "secret"]], "get": ["get", "secret"]}'
+    )
     value = ("log", sent, ["get", "secret"])
     assert filled(value, {"secret": "hunter2"}, get=get) is value
 
@@ -127,7 +132,10 @@ def test_what_json_can_say_is_never_a_placeholder():
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.sampled_from(["get", "secret", "log"]),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["get", "a"]), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["get", "a"]), inner, max_size=3)
+        ),
         max_leaves=20,
     )
 )
@@ -174,7 +182,10 @@ def test_arguments_are_followed_to_the_bound():
     def wrapped(levels):
         return ("wrap", wrapped(levels - 1)) if levels else ("user",)
 
-    handlers = {"wrap": lambda data, inner: inner if isinstance(inner, str) else "left", "user": lambda data: "brian"}
+    handlers = {
+        "wrap": lambda data, inner: inner if isinstance(inner, str) else "left",
+        "user": lambda data: "brian",
+    }
     assert filled(("log", wrapped(9)), **handlers) == ("log", "brian")
     assert filled(("log", wrapped(10)), **handlers) == ("log", "left")
 
@@ -205,7 +216,9 @@ def test_data_nested_beyond_pythons_stack_is_an_error_of_its_item(quiet, registr
     endless.append(endless)
     done = quiet(registry).dispatch([("log", endless), ("log", 1)])
     assert [result.value for result in done.results] == [(1,)]
-    assert [(error.phase, type(error.exception)) for error in done.errors] == [("placeholder", RecursionError)]
+    assert [(error.phase, type(error.exception)) for error in done.errors] == [
+        ("placeholder", RecursionError)
+    ]
 
 
 # -- in a dispatch
@@ -249,7 +262,9 @@ def test_placeholder_for_all_effects(quiet, registry, several):
     dispatcher = quiet(registry)
     alone = dispatcher.dispatch(("get", "a"), dispatch_data={"a": several})
     assert [result.value for result in alone.results] == [(1,), (2,)]
-    among = dispatcher.dispatch([("log", 0), ("get", "a"), ("log", 3)], dispatch_data={"a": several})
+    among = dispatcher.dispatch(
+        [("log", 0), ("get", "a"), ("log", 3)], dispatch_data={"a": several}
+    )
     assert [result.value for result in among.results] == [(0,), (1,), (2,), (3,)]
 
 
@@ -263,7 +278,9 @@ def test_placeholder_for_an_effect_that_becomes_something_else(quiet, registry):
     """A placeholder that stands for an effect and becomes a number is an error of that item."""
     done = quiet(registry).dispatch([("get", "a"), ("log", 2)], dispatch_data={"a": 5})
     assert [result.value for result in done.results] == [(2,)]
-    assert [(error.phase, type(error.exception)) for error in done.errors] == [("placeholder", EffectShapeError)]
+    assert [(error.phase, type(error.exception)) for error in done.errors] == [
+        ("placeholder", EffectShapeError)
+    ]
 
 
 def test_what_an_action_returns_is_filled_in(quiet, registry):

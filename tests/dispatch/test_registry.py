@@ -71,7 +71,9 @@ def test_same_name_twice_in_one_registry_is_refused():
     """Registering a name twice in one registry is an error that names it, and the first one stays."""
     registry = Registry("people")
     registry.effect("log")(log_effect)
-    with pytest.raises(RegistryError, match="effect 'log' of registry 'people' is registered twice"):
+    with pytest.raises(
+        RegistryError, match="effect 'log' of registry 'people' is registered twice"
+    ):
         registry.effect("log")(print)
     assert registry.effects["log"].handler is log_effect
 
@@ -141,7 +143,9 @@ def test_system_schema_is_merged_and_the_later_wins():
 
 def test_system_schema_must_be_a_mapping():
     """A system schema of another kind is refused."""
-    with pytest.raises(RegistryError, match="system_schema of a registry is a mapping, not \\['db'\\]"):
+    with pytest.raises(
+        RegistryError, match="system_schema of a registry is a mapping, not \\['db'\\]"
+    ):
         Registry().system_schema(["db"])
 
 
@@ -165,7 +169,10 @@ def test_repr_counts():
     registry = Registry("people")
     registry.effect(log_effect)
     registry.innermost({"id": "x"})
-    assert repr(registry) == "<Registry 'people': 1 effects, 0 actions, 0 placeholders, 1 interceptors>"
+    assert (
+        repr(registry)
+        == "<Registry 'people': 1 effects, 0 actions, 0 placeholders, 1 interceptors>"
+    )
 
 
 # -- from a dict
@@ -177,7 +184,10 @@ def test_from_dict_takes_everything_that_the_methods_take():
     registry = Registry.from_dict(
         {
             "name": "people",
-            "effects": {"log": log_effect, "say": {"handler": log_effect, "system_keys": ["sse"], "since": "1"}},
+            "effects": {
+                "log": log_effect,
+                "say": {"handler": log_effect, "system_keys": ["sse"], "since": "1"},
+            },
             "actions": {"greet": log_effect},
             "placeholders": {"now": log_effect},
             "interceptors": [outer],
@@ -188,7 +198,14 @@ def test_from_dict_takes_everything_that_the_methods_take():
     )
     assert registry.name == "people"
     assert registry.effects["log"].system_keys is None
-    assert registry.effects["say"] == ("effect", "say", log_effect, "people", ("sse",), {"since": "1"})
+    assert registry.effects["say"] == (
+        "effect",
+        "say",
+        log_effect,
+        "people",
+        ("sse",),
+        {"since": "1"},
+    )
     assert list(registry.actions) == ["greet"]
     assert list(registry.placeholders) == ["now"]
     assert registry.interceptors == [outer]
@@ -200,11 +217,21 @@ def test_from_dict_takes_everything_that_the_methods_take():
 def test_from_dict_of_nothing_is_an_empty_registry():
     """Every key of the dict may be missing."""
     registry = Registry.from_dict({})
-    assert (registry.name, registry.effects, registry.schema, registry.to_state) == ("registry", {}, None, None)
+    assert (registry.name, registry.effects, registry.schema, registry.to_state) == (
+        "registry",
+        {},
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
-    ("key", "hint"), [("efects", "did you mean 'effects'"), ("zzz", "there are name, effects"), (1, "there are name")]
+    ("key", "hint"),
+    [
+        ("efects", "did you mean 'effects'"),
+        ("zzz", "there are name, effects"),
+        (1, "there are name"),
+    ],
 )
 def test_from_dict_refuses_unknown_keys(key, hint):
     """An unknown key is an error with the nearest right word, or else all of them."""
@@ -214,7 +241,12 @@ def test_from_dict_refuses_unknown_keys(key, hint):
 
 @pytest.mark.parametrize(
     "given",
-    [{"effects": [log_effect]}, {"effects": {"log": {"system_keys": []}}}, {"effects": {"log": None}}, {"actions": 1}],
+    [
+        {"effects": [log_effect]},
+        {"effects": {"log": {"system_keys": []}}},
+        {"effects": {"log": None}},
+        {"actions": 1},
+    ],
 )
 def test_from_dict_refuses_handlers_of_the_wrong_shape(given):
     """Handlers that are no mapping, missing, or not callable are refused."""
@@ -270,12 +302,16 @@ def test_later_registry_wins_with_a_warning(caplog):
         registry.effect("only " + registry.name)(log_effect)
     merged = merge([first, second])
     assert list(merged.effects) == ["same", "only first", "only second"]
-    assert {merged.entries(kind)["same"].registry for kind in ("effect", "action", "placeholder")} == {"second"}
+    assert {
+        merged.entries(kind)["same"].registry for kind in ("effect", "action", "placeholder")
+    } == {"second"}
     assert [record.getMessage() for record in caplog.records] == [
         f"{kind} 'same' of registry 'second' replaces the one of registry 'first'"
         for kind in ("effect", "action", "placeholder")
     ]
-    assert {(record.name, record.levelname) for record in caplog.records} == {("sfere_tornado.dispatch", "WARNING")}
+    assert {(record.name, record.levelname) for record in caplog.records} == {
+        ("sfere_tornado.dispatch", "WARNING")
+    }
 
 
 def test_merging_changes_none_of_the_registries():
@@ -292,7 +328,10 @@ def test_merging_changes_none_of_the_registries():
 
 def test_interceptors_are_concatenated_in_registry_order():
     """Interceptors of several registries stand in the order of the registries."""
-    registries = [Registry.from_dict({"interceptors": [{"id": n}], "innermost": [{"id": -n}]}) for n in (1, 2, 3)]
+    registries = [
+        Registry.from_dict({"interceptors": [{"id": n}], "innermost": [{"id": -n}]})
+        for n in (1, 2, 3)
+    ]
     merged = merge(registries)
     assert [one["id"] for one in merged.interceptors] == [1, 2, 3]
     assert [one["id"] for one in merged.innermosts] == [-1, -2, -3]
@@ -308,7 +347,10 @@ def test_system_schemas_are_merged_and_the_later_wins():
 
 def test_last_system_to_state_wins_with_a_warning(caplog):
     """Of several ``system_to_state`` the last one counts, and a warning names both registries."""
-    registries = [Registry.from_dict({"name": name, "system_to_state": lambda system: system}) for name in "ab"]
+    registries = [
+        Registry.from_dict({"name": name, "system_to_state": lambda system: system})
+        for name in "ab"
+    ]
     assert merge(registries).to_state is registries[1].to_state
     assert [record.getMessage() for record in caplog.records] == [
         "system_to_state of registry 'b' replaces the one of registry 'a'"

@@ -94,7 +94,9 @@ def test_callbacks_are_told_in_order_whatever_one_of_them_does(caplog):
     enter(store, "brian")
     store.purge(key("brian"))
     assert told == ["first", "last"]
-    assert [("failing" in record.getMessage()) for record in raised(caplog, "ZeroDivisionError")] == [True]
+    assert [
+        ("failing" in record.getMessage()) for record in raised(caplog, "ZeroDivisionError")
+    ] == [True]
     assert repr(departures) == "<Departures: 3 callbacks, closing>"
 
 
@@ -105,6 +107,8 @@ def test_a_callback_that_would_never_run_is_refused():
         pass
 
     for wrong in (later, "left", None):
-        with pytest.raises(RegistryError, match=r"on_evict takes a plain function.*dispatch an effect"):
+        with pytest.raises(
+            RegistryError, match=r"on_evict takes a plain function.*dispatch an effect"
+        ):
             Departures(MemoryStore(), close=True).add(wrong)
     assert check_callback(print, "on_evict") is None

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from support.logs import raised
 
-from sfere_tornado.connection import AWAY
 from sfere_tornado.hub.questions import Questions
+from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
 
@@ -133,11 +133,17 @@ def test_a_hook_that_hangs_is_given_up(caplog):
         bureau.questions.give_up()
         assert transport.written == b"a"
         await turns()
-        assert (bureau.cancelled, connection.reason, connection in bureau.questions) == (1, None, False)
+        assert (bureau.cancelled, connection.reason, connection in bureau.questions) == (
+            1,
+            None,
+            False,
+        )
         assert bureau.tasks[0].cancelled()
 
     asyncio.run(main())
-    assert ["has not answered within 5 s" in record.getMessage() for record in caplog.records] == [True]
+    assert ["has not answered within 5 s" in record.getMessage() for record in caplog.records] == [
+        True
+    ]
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -173,7 +179,11 @@ def test_a_client_that_leaves_meanwhile_has_left():
             await bureau.ask(connection)
             transport.leave()
             await (bureau.answer(False) if answered else bureau.give_up())
-            assert (connection.reason, transport.writes, bureau.cancelled) == ("client", [], 0 if answered else 1)
+            assert (connection.reason, transport.writes, bureau.cancelled) == (
+                "client",
+                [],
+                0 if answered else 1,
+            )
             assert connection not in bureau.questions
 
     asyncio.run(main())

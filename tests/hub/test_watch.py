@@ -7,13 +7,13 @@ import pytest
 from support.logs import raised
 
 from sfere_tornado import Hub, HubConfig, Key, StreamConfig
-from sfere_tornado.connection import AWAY
-from sfere_tornado.event_stream import Parser
 from sfere_tornado.hub.watch import AGE_JITTER, TICKS_PER_HEARTBEAT, Watch
 from sfere_tornado.stores import ExpiringStore
+from sfere_tornado.streams.connection import AWAY
+from sfere_tornado.streams.writer import Writer
 from sfere_tornado.testing import FakeClock
+from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import recording_connection
-from sfere_tornado.writer import Writer
 
 #: Seconds between two ticks with the default heartbeat.
 TICK = 5.0
@@ -31,7 +31,9 @@ class Ward:
         self.clock = FakeClock()
         self.store = ExpiringStore(ttl, timer=self.clock)
         self.writer = Writer()
-        self.watch = Watch(StreamConfig(**settings), self.store, self.writer, self.clock, self.loop.create_task)
+        self.watch = Watch(
+            StreamConfig(**settings), self.store, self.writer, self.clock, self.loop.create_task
+        )
 
     def answer(self):
         """Let every question that was asked be answered, or be cancelled; returns how many there were."""
@@ -232,7 +234,9 @@ def test_max_age_cuts_so_that_the_client_comes_back():
     ward.tick(159)
     assert {connection.reason for connection, _ in opened} == {None}
     ward.tick(41)
-    assert {(connection.reason, transport.ending) for connection, transport in opened} == {("server", "aborted")}
+    assert {(connection.reason, transport.ending) for connection, transport in opened} == {
+        ("server", "aborted")
+    }
     assert not ward.watch.streams
 
 

@@ -109,7 +109,9 @@ async def test_a_process_that_was_stopped_throws_nobody_out(io_loop):
         clients = []
         for first in range(0, 600, 100):
             names = range(first, first + 100)
-            clients += await asyncio.gather(*(StreamClient.open(f"{server.url}/events?name={n}") for n in names))
+            clients += await asyncio.gather(
+                *(StreamClient.open(f"{server.url}/events?name={n}") for n in names)
+            )
         await asyncio.sleep(1.5)  # half a lease; a process can only be stopped in real time
         server.signal(signal.SIGSTOP)
         await asyncio.sleep(6)  # twice a lease

@@ -16,9 +16,9 @@ import pytest
 from support.browser import CHROMIUM, Browser
 from support.waiting import eventually
 
-from sfere_tornado.compression import BEHIND, HEADER, SharedCompressor, accepts_gzip
-from sfere_tornado.event_stream import Event, comment, encode, retry
-from sfere_tornado.framing import LAST_CHUNK, chunked
+from sfere_tornado.wire.compression import BEHIND, HEADER, SharedCompressor, accepts_gzip
+from sfere_tornado.wire.event_stream import Event, comment, encode, retry
+from sfere_tornado.wire.framing import LAST_CHUNK, chunked
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n"
@@ -95,7 +95,9 @@ class Server:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         name = request.split()[1].strip("/")
         if name.startswith("stream-"):
-            headers = dict(line.split(": ", 1) for line in request.lower().split("\r\n")[1:] if line)
+            headers = dict(
+                line.split(": ", 1) for line in request.lower().split("\r\n")[1:] if line
+            )
             assert accepts_gzip(headers["accept-encoding"]), headers
             stream = Stream(writer)
             writer.write(HEAD)
@@ -164,11 +166,18 @@ def texts(dice):
     while True:
         name = dice.choice(["anna", "brian", "phil"])
         yield json.dumps(
-            {"type": "message", "from": name, "id": dice.randrange(10**6), "text": "h\u00e9llo " * dice.randrange(5)}
+            {
+                "type": "message",
+                "from": name,
+                "id": dice.randrange(10**6),
+                "text": "h\u00e9llo " * dice.randrange(5),
+            }
         )
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine; on Debian: apt install curl")
+@pytest.mark.skipif(
+    shutil.which("curl") is None, reason="no curl on this machine; on Debian: apt install curl"
+)
 @pytest.mark.gen_test(timeout=120)
 async def test_each_event_is_read_at_once_by_curl_and_three_python_clients(io_loop):
     """Events to all, to some and to one alone are read when they are written, and the end of the response is a clean one."""
@@ -176,7 +185,8 @@ async def test_each_event_is_read_at_once_by_curl_and_three_python_clients(io_lo
     async with Server() as server:
         programs = {name: Program(name) for name in PROGRAMS}
         tasks = {
-            name: asyncio.create_task(program.run(f"{server.url}/stream-{name}")) for name, program in programs.items()
+            name: asyncio.create_task(program.run(f"{server.url}/stream-{name}"))
+            for name, program in programs.items()
         }
         try:
             await eventually(lambda: len(server.streams) == len(programs))
@@ -188,7 +198,9 @@ async def test_each_event_is_read_at_once_by_curl_and_three_python_clients(io_lo
                     server.send_alone(text, dice.choice(streams))
                 else:
                     server.send(text, streams)
-                await eventually(lambda: all(p.data == server.streams[name].sent for name, p in programs.items()))
+                await eventually(
+                    lambda: all(p.data == server.streams[name].sent for name, p in programs.items())
+                )
             for stream in server.streams.values():
                 server.end(stream)
             await asyncio.gather(*tasks.values())
@@ -202,7 +214,9 @@ async def test_each_event_is_read_at_once_by_curl_and_three_python_clients(io_lo
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium"
+)
 @pytest.mark.gen_test(timeout=120)
 async def test_each_event_is_read_at_once_by_chromium(io_loop):
     """A browser's EventSource reads each event when it is written, and comes back after a cut and after a clean end."""

@@ -12,9 +12,9 @@ from support.waiting import eventually
 from tornado.web import Application
 
 from sfere_tornado import Hub
-from sfere_tornado.registries.datastar import datastar, execute_script, patch_elements, patch_signals
+from sfere_tornado.datastar.actions import Datastar, execute_script, patch_elements, patch_signals
+from sfere_tornado.datastar.handlers import DatastarHandler
 from sfere_tornado.testing.stream_client import StreamClient
-from sfere_tornado.web.datastar import DatastarHandler
 
 OPTIONS = {
     "eventId": "id",
@@ -79,7 +79,13 @@ CASES = {
     ),
     "a patch of several lines": (
         [{"type": "patchElements", "elements": "<div id=one>\n  <b>1</b>\n</div>"}],
-        [("datastar-patch-elements", "", {"elements <div id=one>", "elements   <b>1</b>", "elements </div>"})],
+        [
+            (
+                "datastar-patch-elements",
+                "",
+                {"elements <div id=one>", "elements   <b>1</b>", "elements </div>"},
+            )
+        ],
     ),
     "a patch with every default given": (
         [
@@ -94,7 +100,15 @@ CASES = {
         [("datastar-patch-elements", "", {"elements <p id=one></p>"})],
     ),
     "a removal": (
-        [{"type": "patchElements", "mode": "remove", "selector": "#one", "eventId": "e2", "retryDuration": 5}],
+        [
+            {
+                "type": "patchElements",
+                "mode": "remove",
+                "selector": "#one",
+                "eventId": "e2",
+                "retryDuration": 5,
+            }
+        ],
         [("datastar-patch-elements", "e2", {"selector #one", "mode remove"})],
     ),
     "signals": (
@@ -192,16 +206,21 @@ CASES = {
 @pytest.mark.gen_test
 async def test_the_server_answers_what_is_asked_for(serve, method):
     """Every case is answered with its events, read strictly; the stream is one of events, and ends cleanly."""
-    hub = Hub(registries=[datastar()])
+    hub = Hub(registries=[Datastar()])
     url = serve(Application([("/test", Test)], sfere=hub))
     for name, (asked, expected) in CASES.items():
         text = json.dumps({"events": asked})
         query, body = (f"?datastar={quote(text)}", b"") if method == "GET" else ("", text.encode())
         headers = {"Datastar-Request": "true", "Content-Type": "application/json"}
-        async with await StreamClient.open(url + "/test" + query, method=method, headers=headers, body=body) as client:
+        async with await StreamClient.open(
+            url + "/test" + query, method=method, headers=headers, body=body
+        ) as client:
             assert client.status == 200
             assert client.headers["Content-Type"] == "text/event-stream"
             assert await client.ended() is True
-            got = [(event.event, event.id, set(event.data.split("\n"))) for event in await client.quiet()]
+            got = [
+                (event.event, event.id, set(event.data.split("\n")))
+                for event in await client.quiet()
+            ]
             assert got == expected, name
     await eventually(lambda: not hub.streams)

@@ -37,7 +37,10 @@ async def stream(url, signals, headers=()):
     return await StreamClient.open(url, headers={**DATASTAR, **dict(headers)})
 
 
-DATASTAR_EXAMPLES = [*sorted(path.parent.name for path in EXAMPLES.glob("*/page.html")), "lobby_datastar"]
+DATASTAR_EXAMPLES = [
+    *sorted(path.parent.name for path in EXAMPLES.glob("*/page.html")),
+    "lobby_datastar",
+]
 
 
 @pytest.mark.parametrize("name", DATASTAR_EXAMPLES)
@@ -46,15 +49,20 @@ async def test_the_pages_have_no_script_of_their_own(name):
     """Datastar's script comes from the CDN, or from here where a file is given; there is no other script in the pages."""
     page = "/?name=brian" if name == "lobby_datastar" else "/"
     async with Example(name, script=None) as example:
-        scripts = re.findall(r"<script.*?</script>", (await fetch(example.url + page))[1], re.DOTALL)
+        scripts = re.findall(
+            r"<script.*?</script>", (await fetch(example.url + page))[1], re.DOTALL
+        )
         [version] = re.findall(
-            r"https://cdn\.jsdelivr\.net/gh/starfederation/datastar@v([\d.]+)/bundles/datastar\.js", scripts[0]
+            r"https://cdn\.jsdelivr\.net/gh/starfederation/datastar@v([\d.]+)/bundles/datastar\.js",
+            scripts[0],
         )
         assert (len(scripts), version) == (1, "1.0.1")
         # Where none is given there is none to be had.
         assert (await fetch(example.url + "/datastar.js"))[0] == 404
     async with Example(name, script=__file__) as example:
-        scripts = re.findall(r"<script.*?</script>", (await fetch(example.url + page))[1], re.DOTALL)
+        scripts = re.findall(
+            r"<script.*?</script>", (await fetch(example.url + page))[1], re.DOTALL
+        )
         assert scripts == ['<script type="module" src="/datastar.js"></script>']
         status, body, headers = await fetch(example.url + "/datastar.js")
         assert (status, headers["Content-Type"]) == (200, "text/javascript")
@@ -72,7 +80,8 @@ async def test_the_curl_lines_show_something(name):
     async with Example(name) as example:
         for line in lines:
             command = [
-                re.sub(r"http://127\.0\.0\.1:\d+", example.url, part).replace("JOB", job) for part in shlex.split(line)
+                re.sub(r"http://127\.0\.0\.1:\d+", example.url, part).replace("JOB", job)
+                for part in shlex.split(line)
             ]
             curl = await asyncio.create_subprocess_exec(
                 *command, "-s", "--fail", "--max-time", "1", stdout=asyncio.subprocess.PIPE
@@ -110,7 +119,11 @@ async def test_the_lobby():
         assert (await fetch(lobby.url + "/say", **post({**me, "text": "<b>hello"})))[0] == 204
         said = await phil.event()
         assert "&lt;b&gt;hello</li>" in said.data
-        for wrong in ({"name": "phil", "text": " "}, {"name": 7, "text": "x"}, {"name": "phil", "text": "x" * 4097}):
+        for wrong in (
+            {"name": "phil", "text": " "},
+            {"name": 7, "text": "x"},
+            {"name": "phil", "text": "x" * 4097},
+        ):
             assert (await fetch(lobby.url + "/say", **post({"tab": "1", **wrong})))[0] == 400
 
         # Nobody looks: the stream is closed by the page, and the member is away; what is said meanwhile is not lost.
@@ -118,9 +131,11 @@ async def test_the_lobby():
         assert members_of(await phil.event()) == {"phil": "here", NAME: "away"}
         seen = (await other.quiet())[-1].id
         other.close()
-        assert (await fetch(lobby.url + "/say", **post({"name": "phil", "tab": "1", "text": "are you there?"})))[
-            0
-        ] == 204
+        assert (
+            await fetch(
+                lobby.url + "/say", **post({"name": "phil", "tab": "1", "text": "are you there?"})
+            )
+        )[0] == 204
         await phil.event("datastar-patch-elements")
         other = await stream(lobby.url + "/events", me, {"Last-Event-ID": seen})
         missed = [event.data for event in await other.quiet()]
@@ -134,15 +149,21 @@ async def test_the_lobby():
         assert members_of(await phil.event()) == {"phil": "here"}
         assert "left</li>" in (await phil.event()).data
 
-        lost = await stream(lobby.url + "/events", {"name": "anna", "tab": "3"}, {"Last-Event-ID": "7-another"})
-        assert "is missing</li>" in [event.data for event in await lost.quiet() if event.event != "gap"][-1]
+        lost = await stream(
+            lobby.url + "/events", {"name": "anna", "tab": "3"}, {"Last-Event-ID": "7-another"}
+        )
+        assert (
+            "is missing</li>"
+            in [event.data for event in await lost.quiet() if event.event != "gap"][-1]
+        )
     assert only_refusals(lobby.log)
 
 
 def members_of(event):
     """Return the names of a list of members, each with whether it is here or away."""
     items = re.findall(
-        r'<li data-name="[^"]*" data-class:me="[^"]*"( class="away" title="away")?>([^<]*)</li>', event.data
+        r'<li data-name="[^"]*" data-class:me="[^"]*"( class="away" title="away")?>([^<]*)</li>',
+        event.data,
     )
     assert event.data.startswith('mode replace\nelements <ul id="members">')
     return {unescape(name): "away" if away else "here" for away, name in items}
@@ -153,8 +174,12 @@ async def test_the_dashboard():
     """Whoever asks gets the numbers, again and again, EventSource and curl included."""
     async with Example("dashboard_datastar") as dashboard:
         assert "data-init" in (await fetch(dashboard.url + "/"))[1]
-        client = await StreamClient.open(dashboard.url + "/events", headers={"Accept": "text/event-stream"})
-        numbers = [json.loads((await client.event()).data.removeprefix("signals ")) for _ in range(3)]
+        client = await StreamClient.open(
+            dashboard.url + "/events", headers={"Accept": "text/event-stream"}
+        )
+        numbers = [
+            json.loads((await client.event()).data.removeprefix("signals ")) for _ in range(3)
+        ]
         assert [one["pages"] for one in numbers] == [1, 1, 1]
         assert numbers[0]["sent"] < numbers[1]["sent"] < numbers[2]["sent"]
     assert dashboard.log == b""
@@ -182,7 +207,9 @@ async def test_the_job():
         assert (await fetch(jobs.url + "/jobs/nothing"))[0] == 404
         assert (await fetch(jobs.url + "/jobs/nothing/events", headers=DATASTAR))[0] == 404
         foreign = {**form, "Origin": "https://evil.example"}
-        assert (await fetch(jobs.url + "/jobs", method="POST", headers=foreign, body=body))[0] == 403
+        assert (await fetch(jobs.url + "/jobs", method="POST", headers=foreign, body=body))[
+            0
+        ] == 403
     assert only_refusals(jobs.log)
 
 

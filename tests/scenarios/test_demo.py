@@ -7,7 +7,7 @@ import signal
 import pytest
 from support.demo import Demo
 
-from sfere_tornado.connection import AWAY
+from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import StreamClient
 
 
@@ -150,11 +150,21 @@ async def test_what_was_said_meanwhile_is_shown_and_a_gap_is_told():
         brian.close()
         for text in ("second", "third"):
             await demo.request("/message", {"name": "phil", "text": text})
-        brian = await StreamClient.open(f"{demo.url}/events?name=brian", headers={"Last-Event-ID": last})
+        brian = await StreamClient.open(
+            f"{demo.url}/events?name=brian", headers={"Last-Event-ID": last}
+        )
         assert [(await brian.json("message"))["text"] for _ in range(2)] == ["second", "third"]
         await brian.event("here")
         assert await brian.quiet() == []
-        lost = await StreamClient.open(f"{demo.url}/events?name=brian", headers={"Last-Event-ID": "7-other"})
+        lost = await StreamClient.open(
+            f"{demo.url}/events?name=brian", headers={"Last-Event-ID": "7-other"}
+        )
         assert await lost.json() == {"reason": "foreign"}
         assert (await lost.event()).event == "here"
-        assert [event.event for event in await phil.quiet(0.2)] == ["here", "joined", "message", "message", "message"]
+        assert [event.event for event in await phil.quiet(0.2)] == [
+            "here",
+            "joined",
+            "message",
+            "message",
+            "message",
+        ]

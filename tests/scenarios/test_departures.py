@@ -16,7 +16,7 @@ from support.mute import AVAILABLE, MISSING, pull_the_cable
 from support.waiting import eventually
 
 from sfere_tornado import StoreConfig, StreamConfig, leave, send, with_connection
-from sfere_tornado.connection import AWAY
+from sfere_tornado.streams.connection import AWAY
 
 TABLE = Path(__file__).parents[2] / "docs" / "departures.rst"
 
@@ -87,7 +87,9 @@ class Scene:
         lobby.pass_time(LONG_ENOUGH)
         self.page.take(await self.phil.quiet())
         # Phil has read the same as the callback was told, and he is among those who remain.
-        left = [(name, reason, remain) for kind, name, reason, remain in lobby.changes if kind == "left"]
+        left = [
+            (name, reason, remain) for kind, name, reason, remain in lobby.changes if kind == "left"
+        ]
         assert self.page.left == [(name, reason) for name, reason, _ in left]
         assert {name for name, _, _ in left} <= {"brian"}
         assert all("phil" in remain and "brian" not in remain for *_, remain in left)
@@ -130,7 +132,9 @@ async def test_a_browser_that_is_killed(scene, wanted):
     """The kernel closes the connections of a dead process, which looks like a tab that is closed."""
     lobby = await scene.open()
     port = lobby.url.rpartition(":")[2]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, port, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROCESS, port, stdout=asyncio.subprocess.PIPE
+    )
     assert await process.stdout.readline() == b"open\n"
     assert lobby.state("brian") == "here"
     process.send_signal(signal.SIGKILL)
@@ -152,7 +156,9 @@ async def test_a_reload(scene, wanted):
     await scene.brian()
     assert lobby.state("brian") == "here"
     assert await scene.outcome(wanted.way, meanwhile) == wanted
-    assert [change for change in lobby.changes if change[1] == "brian"] == [("joined", "brian", None, [])]
+    assert [change for change in lobby.changes if change[1] == "brian"] == [
+        ("joined", "brian", None, [])
+    ]
 
 
 @row("second tab closed", "here", "never", "none", "0")
@@ -315,7 +321,9 @@ def test_the_table_of_the_documentation_is_this_one():
     lines = [
         Row(*cells)
         for cells in re.findall(
-            r"^   \* - (.+)\n     - (.+)\n     - (.+)\n     - (.+)\n     - (.+)$", text, re.MULTILINE
+            r"^   \* - (.+)\n     - (.+)\n     - (.+)\n     - (.+)\n     - (.+)$",
+            text,
+            re.MULTILINE,
         )
     ]
     assert lines[0] == Row("way to go", "roster says", "announced after", "reason", "times")

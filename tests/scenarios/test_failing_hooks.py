@@ -68,7 +68,9 @@ class Lobby:
             return "default"
 
         stages = {stage: fail_at(stage) for stage in STAGES}
-        self.hub = Hub(registries=[registry], interceptors=[{"id": "failing", **stages}], id_fn=id_fn)
+        self.hub = Hub(
+            registries=[registry], interceptors=[{"id": "failing", **stages}], id_fn=id_fn
+        )
 
         @self.hub.on_evict
         def left(key, connection, cause):
@@ -114,13 +116,19 @@ async def test_a_failing_hook_harms_nobody_else(serve, hook, caplog):
     ill = await StreamClient.open(url + "/events?name=ill")
     said = await StreamClient.open(url + "/say?name=ill&text=spoken", method="POST", body=b"x")
     ill.close()
-    await eventually(lambda: [key.id for key in hub.store.keys()] == ["well"] and len(hub.streams) == 1)
-    async with await StreamClient.open(url + "/say?name=well&text=on", method="POST", body=b"x") as answer:
+    await eventually(
+        lambda: [key.id for key in hub.store.keys()] == ["well"] and len(hub.streams) == 1
+    )
+    async with await StreamClient.open(
+        url + "/say?name=well&text=on", method="POST", body=b"x"
+    ) as answer:
         assert answer.status == 200
     while (await well.event()).data != "on":
         pass
 
-    logged = [record.exc_text for record in caplog.records if "HookFailedError" in (record.exc_text or "")]
+    logged = [
+        record.exc_text for record in caplog.records if "HookFailedError" in (record.exc_text or "")
+    ]
     assert lobby.failures > 0
     assert len(logged) == lobby.failures
     for number in range(1, lobby.failures + 1):

@@ -33,7 +33,9 @@ def lobby(departures):
 
     class Slow(Events):
         async def prepare(self):
-            await asyncio.sleep(0.01)  # what a look-up of a session takes; the client leaves meanwhile
+            await asyncio.sleep(
+                0.01
+            )  # what a look-up of a session takes; the client leaves meanwhile
 
     @hub.on_evict
     def left(key, connection, cause):
@@ -105,10 +107,16 @@ async def test_1200_clients_leave_in_twelve_ways(serve, transport, server_tls, c
     tls = transport == "tls"
     url = serve(app, ssl_options=server_tls if tls else None)
 
-    left_at, _clients = await leave_in_every_way(url, each=100, ssl_options=client_tls if tls else None)
+    left_at, _clients = await leave_in_every_way(
+        url, each=100, ssl_options=client_tls if tls else None
+    )
     await eventually(lambda: not hub.streams and not len(hub.store))
 
-    must_have_come = {name for name in left_at if any(name.startswith(f"{way.name}-") for way in WAYS if way.opened)}
+    must_have_come = {
+        name
+        for name in left_at
+        if any(name.startswith(f"{way.name}-") for way in WAYS if way.opened)
+    }
     assert len(left_at) == 1200
     assert must_have_come <= set(departures.stored)
     assert len(departures.stored) == len(set(departures.stored))
@@ -116,7 +124,9 @@ async def test_1200_clients_leave_in_twelve_ways(serve, transport, server_tls, c
     assert hub.store.keys() == []
     # A client that has ended only its sending side reads the server's answer to that: its own stream logs it.
     assert [
-        r for r in caplog.records if r.levelname != "INFO" and "TLSV1_ALERT_DECODE_ERROR" not in r.getMessage()
+        r
+        for r in caplog.records
+        if r.levelname != "INFO" and "TLSV1_ALERT_DECODE_ERROR" not in r.getMessage()
     ] == []
 
 
@@ -129,14 +139,20 @@ async def test_a_departure_is_known_within_50_ms(serve):
     stay = []
     for first in range(0, 1000, 50):
         names = range(first, first + 50)
-        stay += await asyncio.gather(*(StreamClient.open(f"{url}/events?name=resident-{n}") for n in names))
+        stay += await asyncio.gather(
+            *(StreamClient.open(f"{url}/events?name=resident-{n}") for n in names)
+        )
 
     left_at, _clients = await leave_in_every_way(url, each=10, at_once=2)
     await eventually(lambda: len(hub.streams) == 1000)
 
-    waits = sorted(departures.left[name][0] - left_at[name] for name in left_at if name in departures.left)
+    waits = sorted(
+        departures.left[name][0] - left_at[name] for name in left_at if name in departures.left
+    )
     p50, p99 = quantiles(waits, n=100)[49], quantiles(waits, n=100)[98]
-    print(f"\n1,000 streams open, {len(waits)} departures: known after p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+    print(
+        f"\n1,000 streams open, {len(waits)} departures: known after p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms"
+    )
     assert p99 <= 0.05
     assert hub.store.count(ALL) == 1000
     began = time.perf_counter()

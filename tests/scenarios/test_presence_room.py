@@ -17,7 +17,7 @@ from benchmarks import presence as benchmark
 from benchmarks.crowd import WAYS, Crowd
 from sfere_tornado import leave
 from sfere_tornado.config import GraceConfig, PresenceConfig
-from sfere_tornado.registries.presence_events import PresenceEvents
+from sfere_tornado.presence.events import PresenceEvents
 from sfere_tornado.testing import StreamClient
 
 #: Members, and those of them who stay from the beginning to the end and read everything.
@@ -111,7 +111,10 @@ async def test_people_who_come_and_go(serve):
     lobby.url = serve(lobby.app)
     residents = [await lobby.enter(f"resident {n}", tab="r") for n in range(RESIDENTS)]
     pages = [Page() for _ in residents]
-    reading = [asyncio.create_task(read(client, page)) for client, page in zip(residents, pages, strict=True)]
+    reading = [
+        asyncio.create_task(read(client, page))
+        for client, page in zip(residents, pages, strict=True)
+    ]
     dice = random.Random(9)
     for n in range(MEMBERS - RESIDENTS):
         members[f"member {n}"] = Member(lobby, f"member {n}", dice)
@@ -125,7 +128,9 @@ async def test_people_who_come_and_go(serve):
             absence = None if member.gone_at is None else now - member.gone_at
             there = lobby.hub.store.count(key(name)) > 0
             if absence is None or abs(absence - GRACE) > UNSURE:
-                assert (name in roster) is (there or (absence is not None and absence < GRACE)), name
+                assert (name in roster) is (there or (absence is not None and absence < GRACE)), (
+                    name
+                )
     await asyncio.gather(*living)
     gone = {name for name, member in members.items() if member.gone_at is not None}
     await eventually(lambda: all(set(page.roster) & gone == set() for page in pages))
@@ -261,7 +266,7 @@ class Faulty(PresenceEvents):
 async def test_the_crowd_finds_out_what_is_wrong(serve, monkeypatch, grace, fault, mistakes):
     """Reloads that are told, departures that are not, or twice, and rosters without somebody are found out."""
     monkeypatch.setattr(Faulty, "fault", fault)
-    monkeypatch.setattr("sfere_tornado.registries.presence.PresenceEvents", Faulty)
+    monkeypatch.setattr("sfere_tornado.presence.effects.PresenceEvents", Faulty)
     found = await crowd(serve, benchmark.make_hub(grace), monkeypatch, PATIENCE=0.5)
     assert mistakes <= set(found.mistakes), found.wrong
     assert found.wrong
@@ -312,7 +317,9 @@ async def test_departures_that_announcements_cause(serve):
     await eventually(lambda: lobby.state("m0") == "away")
     lobby.pass_time(5)
     assert lobby.told("left") == [f"m{n}" for n in range(60)]
-    for number, (*_, remaining) in enumerate(change for change in lobby.changes if change[0] == "left"):
+    for number, (*_, remaining) in enumerate(
+        change for change in lobby.changes if change[0] == "left"
+    ):
         assert remaining == ["phil", *(f"m{n}" for n in range(number + 1, 60))]
     assert [await client.ended() for client in row[1:]] == [True] * 59
     page = Page().take(await phil.quiet())

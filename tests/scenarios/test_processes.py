@@ -132,7 +132,10 @@ async def test_forked_processes_have_a_hub_each(io_loop):
 @pytest.mark.gen_test(timeout=30)
 async def test_processes_that_share_a_port_have_a_hub_each(io_loop):
     """With reuse_port two servers that know nothing of each other divide the streams; either may end without the other."""
-    async with ServerProcess(SERVER, "reuse", 0) as first, ServerProcess(SERVER, "reuse", first.port) as second:
+    async with (
+        ServerProcess(SERVER, "reuse", 0) as first,
+        ServerProcess(SERVER, "reuse", first.port) as second,
+    ):
         assert second.url == first.url
         by_process = await enter_two_processes(first.url)
         assert set(by_process) == {first.process.pid, second.process.pid}
@@ -150,7 +153,9 @@ async def test_processes_that_share_a_port_have_a_hub_each(io_loop):
 
 
 async def post(url):
-    async with await StreamClient.open(url, method="POST", headers={"Content-Length": "0"}) as answer:
+    async with await StreamClient.open(
+        url, method="POST", headers={"Content-Length": "0"}
+    ) as answer:
         await answer.ended()
         return answer.body
 

@@ -14,11 +14,11 @@ from support.waiting import eventually
 from benchmarks.replay import FEW, Soak, burst
 from sfere_tornado import ANY, Key, StreamConfig, broadcast, close_sse, send, with_connection
 from sfere_tornado.config import HistoryConfig, KeepConfig
-from sfere_tornado.connection import AWAY
-from sfere_tornado.framing import LAST_CHUNK
 from sfere_tornado.history import PART_SIZE, History
+from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import request_bytes
+from sfere_tornado.wire.framing import LAST_CHUNK
 
 QUIET = {"presence": None}
 
@@ -166,7 +166,9 @@ async def test_an_id_never_runs_ahead_of_what_came_with_it(open_lobby):
     last = await missed(lobby)
     lobby.say("second")
     client = await StreamClient.connect(lobby.url)
-    await client.send(request_bytes(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": last}))
+    await client.send(
+        request_bytes(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": last})
+    )
     seen = await client.stream.read_until(b"data: second\n\n")
     assert seen.count(b"\nid: ") == 1
     client.close()
@@ -186,7 +188,9 @@ async def test_compressed_streams_replay_too(open_lobby):
     last = await missed_compressed(lobby)
     for number in range(300):
         lobby.say(f"{number} " * 20)
-    client = await Gzip.open(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": last, "Accept-Encoding": "gzip"})
+    client = await Gzip.open(
+        f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": last, "Accept-Encoding": "gzip"}
+    )
     assert client.headers["Content-Encoding"] == "gzip"
     assert await said(client, 300) == [f"{number} " * 20 for number in range(300)]
     assert await said(client, 2) == ["hello " * 20_000, "meanwhile"]
@@ -219,7 +223,8 @@ async def missed_compressed(lobby):
 
 
 @pytest.mark.parametrize(
-    ("last", "reason"), [("too_old", "too_old"), ("3-0123", "foreign"), ("no id", "garbage"), ("", "garbage")]
+    ("last", "reason"),
+    [("too_old", "too_old"), ("3-0123", "foreign"), ("no id", "garbage"), ("", "garbage")],
 )
 @pytest.mark.gen_test
 async def test_a_gap_is_told_first(open_lobby, last, reason):
@@ -417,7 +422,10 @@ async def test_what_waits_for_a_snapshot_is_bounded(open_lobby):
     assert await client.ended() is False
     gate.answer.set()
     client = await lobby.enter("ann", last=client.parser.last_event_id)
-    assert [text[:8] for text in await said(client, 11)] == [*(f"{n}xxxxxxx" for n in range(10)), "snapshot"]
+    assert [text[:8] for text in await said(client, 11)] == [
+        *(f"{n}xxxxxxx" for n in range(10)),
+        "snapshot",
+    ]
 
 
 @pytest.mark.gen_test
@@ -448,7 +456,9 @@ async def test_a_stream_that_ends_during_its_replay(open_lobby):
     for _ in range(4000):
         lobby.say("x" * 8000)
     client = await StreamClient.connect(lobby.url)
-    await client.send(request_bytes(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": cursor}))
+    await client.send(
+        request_bytes(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": cursor})
+    )
     await eventually(lambda: len(lobby.hub.streams) == 1)
     (connection,) = lobby.hub.streams
     stream = connection._transport._stream
@@ -476,7 +486,10 @@ async def test_a_greeting_that_ends_the_stream(open_lobby, reconnect):
 
     def late(ctx):
         told.append(
-            (ctx.system["sse"].closed, [failure.reason for failure in ctx.system["sse"].deliver(b"x").failures])
+            (
+                ctx.system["sse"].closed,
+                [failure.reason for failure in ctx.system["sse"].deliver(b"x").failures],
+            )
         )
 
     lobby = open_lobby(Refusing, registries=[{"effects": {"late": late}}])
@@ -518,7 +531,9 @@ async def test_a_greeting_that_fails(open_lobby, caplog):
     lobby = open_lobby(Failing)
     client = await lobby.enter("ann")
     assert await client.ended() is False
-    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["no such room"]
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+        "no such room"
+    ]
     await eventually(lambda: not lobby.hub.streams)
 
 
@@ -561,17 +576,25 @@ async def test_no_id_breaks_anything_or_opens_anothers_events(open_lobby, where)
     lobby.say("secret", to=key("brian"))
     dice = random.Random(4)
     ids = [
-        text.replace("{tag}", lobby.hub.history.tag).replace("{TAG}", lobby.hub.history.tag.upper()) for text in STRANGE
+        text.replace("{tag}", lobby.hub.history.tag).replace("{TAG}", lobby.hub.history.tag.upper())
+        for text in STRANGE
     ]
-    ids += ["".join(chr(dice.randrange(1, 0x500)) for _ in range(dice.randrange(1, 300))) for _ in range(50)]
+    ids += [
+        "".join(chr(dice.randrange(1, 0x500)) for _ in range(dice.randrange(1, 300)))
+        for _ in range(50)
+    ]
     for sent in ids:
         raw = sent.encode("utf-8", "surrogatepass")
         if where == "query":
-            client = await StreamClient.open(f"{lobby.url}/events?name=ann&last_event_id={quote(raw)}")
+            client = await StreamClient.open(
+                f"{lobby.url}/events?name=ann&last_event_id={quote(raw)}"
+            )
         else:
             # What no header can have, HTTP itself refuses; a browser sends UTF-8, others send latin-1.
             text = "".join(char if char.isprintable() else "\xbf" for char in raw.decode("latin-1"))
-            client = await StreamClient.open(f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": text})
+            client = await StreamClient.open(
+                f"{lobby.url}/events?name=ann", headers={"Last-Event-ID": text}
+            )
         assert (client.status, client.headers["Content-Type"]) == (200, "text/event-stream"), sent
         told = await client.event()
         assert told.event == "gap", sent
@@ -641,7 +664,9 @@ async def test_with_a_history_too_small_every_hole_is_told(io_loop):
 async def test_the_crowd_finds_out_what_is_wrong(io_loop, monkeypatch, fault):
     """A history that loses, repeats or reverses events, hides its holes or tells of some that are none is found out."""
     part = History._part
-    monkeypatch.setattr(History, "_part", lambda *positional, **named: fault(part(*positional, **named)))
+    monkeypatch.setattr(
+        History, "_part", lambda *positional, **named: fault(part(*positional, **named))
+    )
     monkeypatch.setattr("benchmarks.replay.PATIENCE", 1.0)
     found = await Soak(events=1000, clients=10, cuts=100, kept=60).run()
     assert found.wrong != []

@@ -15,7 +15,16 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StoreConfig, StreamConfig, broadcast, send
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    SSEHandler,
+    StoreConfig,
+    StreamConfig,
+    broadcast,
+    send,
+)
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import request_bytes
 from sfere_tornado.web.beat import BeatHandler
@@ -72,14 +81,31 @@ class Cable:
             for name in self.names:
                 self.ip("netns", "add", name)
             server, client = self.names
-            self.ip("link", "add", ends[0], "netns", server, "type", "veth", "peer", "name", ends[1], "netns", client)
-            for name, end, address in zip(self.names, ends, (self.SERVER, self.CLIENT), strict=True):
+            self.ip(
+                "link",
+                "add",
+                ends[0],
+                "netns",
+                server,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                ends[1],
+                "netns",
+                client,
+            )
+            for name, end, address in zip(
+                self.names, ends, (self.SERVER, self.CLIENT), strict=True
+            ):
                 self.ip("-n", name, "address", "add", f"{address}/30", "dev", end)
                 self.ip("-n", name, "link", "set", end, "up")
                 self.ip("-n", name, "link", "set", "lo", "up")
         except subprocess.CalledProcessError as error:
             self.remove()
-            pytest.skip(f"network namespaces are not permitted here: {error.stderr.decode().strip()}")
+            pytest.skip(
+                f"network namespaces are not permitted here: {error.stderr.decode().strip()}"
+            )
         self._end = ends[1]
 
     @staticmethod

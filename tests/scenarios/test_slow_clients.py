@@ -22,7 +22,9 @@ class Lobby:
     """A hub whose streams say how they ended."""
 
     def __init__(self, serve, *, timer=None, **stream):
-        self.hub = hub = Hub(HubConfig(stream=StreamConfig(**stream)), **({"timer": timer} if timer else {}))
+        self.hub = hub = Hub(
+            HubConfig(stream=StreamConfig(**stream)), **({"timer": timer} if timer else {})
+        )
         self.ended = ended = {}
 
         class Events(SSEHandler):
@@ -35,7 +37,9 @@ class Lobby:
         self.url = serve(Application([("/events", Events)], sfere=hub))
 
     async def open(self, *names):
-        return await asyncio.gather(*(StreamClient.open(f"{self.url}/events?name={name}") for name in names))
+        return await asyncio.gather(
+            *(StreamClient.open(f"{self.url}/events?name={name}") for name in names)
+        )
 
     async def open_small(self, name):
         """Open a stream whose client's kernel takes little, so that it is slow as soon as it does not read."""
@@ -86,7 +90,9 @@ async def test_a_hundred_stalled_clients_change_nothing_for_three_hundred_others
     alone, _ = await run(60)
     stalled = [await lobby.open_small(f"stalled{n}") for n in range(100)]
     together, held = await run(60)
-    print(f"\np99 of delivery: {alone * 1e3:.0f} ms without, {together * 1e3:.0f} ms with 100 stalled of 400")
+    print(
+        f"\np99 of delivery: {alone * 1e3:.0f} ms without, {together * 1e3:.0f} ms with 100 stalled of 400"
+    )
     # Generous, for a busy machine, and a garbage collection of a process that has run thousands of tests; what one stalled
     # client cost if it was waited for is seconds. The benchmark "latency" measures it.
     assert together <= 1.5 * alone + 0.5
@@ -105,7 +111,9 @@ async def test_a_conflating_client_gets_only_the_newest(serve):
     (quick,) = await lobby.open("quick")
     count = 400
     for n in range(count):
-        lobby.hub.dispatch(broadcast(EVERYBODY, send({"n": n, "text": "x" * 8000}, conflate="price")))
+        lobby.hub.dispatch(
+            broadcast(EVERYBODY, send({"n": n, "text": "x" * 8000}, conflate="price"))
+        )
         assert (await quick.json())["n"] == n
     connection = lobby.connection("slow")
     # What is on its way can no longer be replaced; what waits behind it is one event.
@@ -139,7 +147,10 @@ async def test_events_without_a_name_are_never_conflated(serve):
     assert got == list(range(len(got)))
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="TCP_INFO, which tells what a kernel has taken, is Linux's")
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_INFO"),
+    reason="TCP_INFO, which tells what a kernel has taken, is Linux's",
+)
 @pytest.mark.gen_test(timeout=30)
 async def test_a_client_that_takes_nothing_is_cut_after_the_stall_time(serve):
     """A few events wait, far below the bound, and nothing of them goes: cut by time; on the clock of the test."""

@@ -88,7 +88,9 @@ class Server(ServerProcess):
         clients = []
         for first in range(0, count, 100):
             names = ["ill" if n == 0 else str(n) for n in range(first, min(first + 100, count))]
-            clients += await asyncio.gather(*(StreamClient.open(f"{self.url}/events?name={name}") for name in names))
+            clients += await asyncio.gather(
+                *(StreamClient.open(f"{self.url}/events?name={name}") for name in names)
+            )
         return clients
 
     def stop(self, number=signal.SIGTERM):
@@ -141,9 +143,14 @@ async def test_sigterm_with_two_thousand_streams(io_loop, hook):
         assert min(ends) < window / 2
         assert max(ends) <= window + 1
         # When they come back: no tenth of the time sees a third of them.
-        returns = sorted(end + client.parser.retry / 1000 for end, client in zip(ends, clients, strict=True))
+        returns = sorted(
+            end + client.parser.retry / 1000 for end, client in zip(ends, clients, strict=True)
+        )
         tenth = (returns[-1] - returns[0]) / 10
-        buckets = [sum(begin <= when < begin + tenth for when in returns) for begin in returns[:: STREAMS // 50]]
+        buckets = [
+            sum(begin <= when < begin + tenth for when in returns)
+            for begin in returns[:: STREAMS // 50]
+        ]
         assert max(buckets) < STREAMS / 3
     else:
         # From the blocked hook on nobody is cut one by one: all of them are when the process ends.

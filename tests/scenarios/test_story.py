@@ -4,7 +4,17 @@ import pytest
 from support.waiting import eventually
 from tornado.web import Application, RequestHandler
 
-from sfere_tornado import ANY, Hub, HubConfig, InterceptorMixin, Key, SSEHandler, StoreConfig, broadcast, send
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    InterceptorMixin,
+    Key,
+    SSEHandler,
+    StoreConfig,
+    broadcast,
+    send,
+)
 from sfere_tornado.testing.stream_client import StreamClient
 
 LOBBY = (ANY, ("lobby", ANY))

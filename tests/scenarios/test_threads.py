@@ -31,7 +31,10 @@ async def test_what_threads_dispatch_arrives_in_the_order_of_each(serve):
     client = await StreamClient.open(f"{url}/events?name=brian")
 
     def work(thread):
-        futures = [hub.dispatch_threadsafe(broadcast(EVERYBODY, send(str(n), event=f"t{thread}"))) for n in range(EACH)]
+        futures = [
+            hub.dispatch_threadsafe(broadcast(EVERYBODY, send(str(n), event=f"t{thread}")))
+            for n in range(EACH)
+        ]
         return sum(future.result(timeout=50).results[0].value.reached for future in futures)
 
     async def read():

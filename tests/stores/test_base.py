@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 
-from sfere_tornado.stores import CategoryRules, ExpiringStore, MemoryStore, Removal, SameKey, Store, store
+from sfere_tornado.stores import (
+    CategoryRules,
+    ExpiringStore,
+    MemoryStore,
+    Removal,
+    SameKey,
+    Store,
+    store,
+)
 from sfere_tornado.stores.base import one_of
 
 
@@ -18,7 +26,8 @@ def test_the_factory_makes_a_store_of_a_kind():
 
 
 @pytest.mark.parametrize(
-    ("kind", "near"), [("memroy", "memory"), ("Expiring", "expiring"), ("redis", None), (None, None)]
+    ("kind", "near"),
+    [("memroy", "memory"), ("Expiring", "expiring"), ("redis", None), (None, None)],
 )
 def test_an_unknown_kind_is_an_error_that_names_the_known(kind, near):
     """The error names every kind, and the nearest one where there is one."""
@@ -54,7 +63,12 @@ def test_the_contract_cannot_be_made():
 def test_a_removal_says_what_left_and_what_is_left():
     """A removal has key, connection, cause and the number of connections that the key still has."""
     removal = Removal("key", "connection", "explicit", 2)
-    assert (removal.key, removal.connection, removal.cause, removal.remaining) == ("key", "connection", "explicit", 2)
+    assert (removal.key, removal.connection, removal.cause, removal.remaining) == (
+        "key",
+        "connection",
+        "explicit",
+        2,
+    )
 
 
 def test_rules_of_a_category_do_not_change():
@@ -69,7 +83,8 @@ def test_a_word_is_one_of_those_listed():
     """A setting is one of its words; the error names it, its words, what was given and the nearest."""
     assert one_of("join", SameKey, "same_key") == "join"
     with pytest.raises(
-        ValueError, match=r"^same_key is one of join, replace, refuse, not 'joins'; did you mean 'join'\?$"
+        ValueError,
+        match=r"^same_key is one of join, replace, refuse, not 'joins'; did you mean 'join'\?$",
     ):
         one_of("joins", SameKey, "same_key")
     with pytest.raises(ValueError, match=r"not \[\]$"):

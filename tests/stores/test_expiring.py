@@ -40,7 +40,12 @@ def told(store):
 def test_the_defaults():
     """Unless told otherwise a lease is ten minutes, sliding, renewed by requests and acknowledgements, monotonic."""
     store = ExpiringStore()
-    assert (store.ttl, store.expiry, store.maxsize, store.timer) == (600.0, "sliding", 10_000, time.monotonic)
+    assert (store.ttl, store.expiry, store.maxsize, store.timer) == (
+        600.0,
+        "sliding",
+        10_000,
+        time.monotonic,
+    )
     assert store.renewed_by == {"request", "ack"}
     assert TTL == 600.0
 
@@ -145,7 +150,11 @@ def test_what_the_server_does_renews_nothing(clock):
         assert store.connections(LOBBY, exclude=as_pattern((ANY, ("user", ANY)))) == [ann]
         assert (store.keys(), store.keys(LOBBY), store.keys_of(ann)) == ([ANN], [ANN], (ANN,))
         assert (store.count(), store.count(LOBBY), len(store), ANN in store) == (1, 1, 1, True)
-        assert (store.peek(ANN), store.expire(), store.next_expiry() > clock()) == ((ann,), [], True)
+        assert (store.peek(ANN), store.expire(), store.next_expiry() > clock()) == (
+            (ann,),
+            [],
+            True,
+        )
         assert repr(store)
         brian = Thing()
         store.put(("default", ("lobby", second)), brian)
@@ -170,7 +179,10 @@ def test_storing_again_gives_a_fresh_sliding_lease(clock):
 
 def test_in_a_busy_room_the_silent_one_leaves_on_time_and_alone(clock):
     """While the others give signs of life and messages go to all, the silent one's lease ends as if it were quiet."""
-    store, people = ExpiringStore(30.0, timer=clock), {name: Thing() for name in ("ann", "brian", "chris")}
+    store, people = (
+        ExpiringStore(30.0, timer=clock),
+        {name: Thing() for name in ("ann", "brian", "chris")},
+    )
     calls = told(store)
     for name, person in people.items():
         store.put(("default", ("lobby", name)), person)
@@ -263,7 +275,11 @@ def test_a_fixed_lease_starts_anew_once_nobody_holds_the_key(clock):
 
 def test_a_category_may_have_its_own_lease(clock):
     """Duration and kind of a category go before the store's; None leaves them as they are."""
-    rules = {"game": CategoryRules(ttl=2.0), "quiz": CategoryRules(expiry="fixed"), "lobby": CategoryRules()}
+    rules = {
+        "game": CategoryRules(ttl=2.0),
+        "quiz": CategoryRules(expiry="fixed"),
+        "lobby": CategoryRules(),
+    }
     store = ExpiringStore(10.0, timer=clock, categories=rules)
     keys = [("default", (category, 1)) for category in ("game", "quiz", "lobby")]
     for key in keys:
@@ -299,7 +315,10 @@ def test_what_has_ended_holds_no_key_and_takes_no_room(clock):
 def test_more_that_has_ended_than_a_call_removes_is_no_hindrance(clock, expiry):
     """Although a slice leaves most of them stored, ended entries neither hold their key nor take room."""
     count = 3 * EXPIRE_SLICE
-    store, newcomer = ExpiringStore(10.0, timer=clock, same_key="refuse", maxsize=count, expiry=expiry), Thing()
+    store, newcomer = (
+        ExpiringStore(10.0, timer=clock, same_key="refuse", maxsize=count, expiry=expiry),
+        Thing(),
+    )
     for number in range(count):
         store.put(("default", ("lobby", number)), Thing())
     clock.advance(10.0)
@@ -434,15 +453,23 @@ def test_a_ttl_is_a_number_of_seconds(ttl):
     with pytest.raises(ValueError, match=r"^ttl is a number of seconds above 0"):
         ExpiringStore(ttl)
     if ttl is not None:
-        with pytest.raises(ValueError, match=r"^ttl of category 'lobby' is a number of seconds above 0"):
+        with pytest.raises(
+            ValueError, match=r"^ttl of category 'lobby' is a number of seconds above 0"
+        ):
             ExpiringStore(categories={"lobby": CategoryRules(ttl=ttl)})
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"expiry": "slidng"}, r"expiry is one of sliding, fixed, not 'slidng'; did you mean 'sliding'"),
-        ({"categories": {"lobby": CategoryRules(expiry="fix")}}, r"expiry of category 'lobby' .*'fixed'"),
+        (
+            {"expiry": "slidng"},
+            r"expiry is one of sliding, fixed, not 'slidng'; did you mean 'sliding'",
+        ),
+        (
+            {"categories": {"lobby": CategoryRules(expiry="fix")}},
+            r"expiry of category 'lobby' .*'fixed'",
+        ),
         ({"renewed_by": {"acks"}}, "renewed_by is one of request, ack, not 'acks'"),
         ({"renewed_by": "ack"}, r"renewed_by is a set of words, such as \{'ack'\}"),
     ],

@@ -41,7 +41,10 @@ def test_each_mask_finds_what_it_names(pattern):
     """For each of the eight ways to bind parts, found is what has the bound parts and nothing else."""
     index = Index()
     keys = [
-        key(scope, category, number) for scope in ("red", "blue") for category in ("game", "lobby") for number in (7, 8)
+        key(scope, category, number)
+        for scope in ("red", "blue")
+        for category in ("game", "lobby")
+        for number in (7, 8)
     ]
     things = {each: Thing() for each in keys}
     for each, thing in things.items():
@@ -50,13 +53,17 @@ def test_each_mask_finds_what_it_names(pattern):
     expected = [
         things[each]
         for each in keys
-        if scope in (ANY, each.scope) and category in (ANY, each.category) and item_id in (ANY, each.id)
+        if scope in (ANY, each.scope)
+        and category in (ANY, each.category)
+        and item_id in (ANY, each.id)
     ]
     assert list(index.members(as_pattern(pattern)).values()) == expected
     assert [entry.connection for entry in index.entries(as_pattern(pattern))] == expected
 
 
-@pytest.mark.parametrize("pattern", [(ANY, (ANY, ANY)), ("default", ("lobby", ANY)), (ANY, ("lobby", ANY))])
+@pytest.mark.parametrize(
+    "pattern", [(ANY, (ANY, ANY)), ("default", ("lobby", ANY)), (ANY, ("lobby", ANY))]
+)
 def test_finding_copies_nothing(pattern):
     """A pattern is one look-up: the same dict is given each time, whatever its size."""
     index, _ = filled(100)
@@ -123,7 +130,11 @@ def test_entries_are_found_by_key_and_by_connection():
     """An entry is found by key and connection together; a connection's entries come oldest first."""
     index, ann, brian = Index(), Thing(), Thing()
     first = index.add(key(), ann)
-    assert (index.entry(key(), ann), index.entry(key(), brian), index.entry(key(item_id=1), ann)) == (first, None, None)
+    assert (
+        index.entry(key(), ann),
+        index.entry(key(), brian),
+        index.entry(key(item_id=1), ann),
+    ) == (first, None, None)
     second = index.add(key(category="user"), ann)
     assert index.entry(key(category="user"), ann) is second
     assert index.entry(key(category="room"), ann) is None

@@ -26,9 +26,15 @@ def test_maxsize_is_a_whole_number(maxsize):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"same_key": "joins"}, "same_key is one of join, replace, refuse, not 'joins'; did you mean 'join'"),
+        (
+            {"same_key": "joins"},
+            "same_key is one of join, replace, refuse, not 'joins'; did you mean 'join'",
+        ),
         ({"on_full": "drop"}, "on_full is one of refuse, evict, not 'drop'"),
-        ({"categories": {"lobby": CategoryRules(same_key="replaced")}}, "same_key of category 'lobby' .* 'replace'"),
+        (
+            {"categories": {"lobby": CategoryRules(same_key="replaced")}},
+            "same_key of category 'lobby' .* 'replace'",
+        ),
         ({"categories": {"lobby": {"ttl": 5}}}, "the rules of category 'lobby' are CategoryRules"),
     ],
 )

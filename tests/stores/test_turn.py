@@ -174,7 +174,10 @@ def test_threads_leave_no_callback_behind():
     for thread in threads:
         thread.join()
     assert sorted(removal.key for removal in told) == sorted(
-        (scope, ("lobby", number)) for scope in ("red", "blue") for number in range(300) for _ in range(2)
+        (scope, ("lobby", number))
+        for scope in ("red", "blue")
+        for number in range(300)
+        for _ in range(2)
     )
     assert (len(store), store.count(), store.keys()) == (0, 0, [])
 

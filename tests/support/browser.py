@@ -10,7 +10,9 @@ import tempfile
 
 from playwright.async_api import async_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 #: As root there is no sandbox; the others keep the browser from calling its maker, as the page for new tabs does.
 FLAGS = [
@@ -34,7 +36,9 @@ class Browser:
             start_new_session=True,
         )
         while True:
-            line = (await asyncio.wait_for(self.process.stderr.readline(), 30)).decode(errors="replace")
+            line = (await asyncio.wait_for(self.process.stderr.readline(), 30)).decode(
+                errors="replace"
+            )
             found = re.search(r"DevTools listening on (ws://\S+)", line)
             if found:
                 break

@@ -17,7 +17,12 @@ class Demo:
 
     async def __aenter__(self):
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, APP, "--port", "0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            APP,
+            "--port",
+            "0",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         line = (await asyncio.wait_for(self.process.stdout.readline(), 20)).decode()
         self.url = re.search(r"http://[\d.]+:\d+", line).group()
@@ -37,7 +42,9 @@ class Demo:
         method = "GET" if fields is None else "POST"
         if method == "POST" and not body:
             form["Content-Length"] = "0"
-        async with await StreamClient.open(self.url + path, method=method, headers=form, body=body) as answer:
+        async with await StreamClient.open(
+            self.url + path, method=method, headers=form, body=body
+        ) as answer:
             if answer.status != 204:
                 await answer.ended()
             return answer.status, answer.body.decode()

@@ -4,7 +4,9 @@ from importlib import metadata
 from pathlib import Path
 
 #: Why there are none, where there are none.
-MISSING = "htmx's scripts are not here; pip install --no-deps django-htmx (its version 1.29 or newer)"
+MISSING = (
+    "htmx's scripts are not here; pip install --no-deps django-htmx (its version 1.29 or newer)"
+)
 
 
 def _find():

@@ -64,7 +64,9 @@ class Lobby:
         **arguments,
     ):
         self.clock = FakeClock()
-        config = HubConfig(store=store, stream=stream or StreamConfig(), presence=presence, history=history)
+        config = HubConfig(
+            store=store, stream=stream or StreamConfig(), presence=presence, history=history
+        )
         self.hub = Hub(config, timer=timer or self.clock, **arguments)
         #: What the callback was told: kind, name, reason, who remains.
         self.changes = []

@@ -39,7 +39,9 @@ class Wire:
             if not self.whole:
                 writer.transport.abort()
                 return
-            to_reader, to_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+            to_reader, to_writer = await asyncio.open_connection(
+                self._target.hostname, self._target.port
+            )
             self._writers.add(to_writer)
             await asyncio.gather(self._copy(reader, to_writer), self._copy(to_reader, writer))
         finally:

@@ -9,5 +9,7 @@ async def eventually(condition, *, patience=10.0):
     deadline = asyncio.get_running_loop().time() + patience
     while not condition():
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"still not true after {patience} s: {inspect.getsource(condition).strip()}")
+            raise AssertionError(
+                f"still not true after {patience} s: {inspect.getsource(condition).strip()}"
+            )
         await asyncio.sleep(0.001)

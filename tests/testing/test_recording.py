@@ -4,11 +4,12 @@ from contextlib import suppress
 
 import pytest
 
-from sfere_tornado.connection import Connection
 from sfere_tornado.errors import ConnectionClosedError, EventStreamError
-from sfere_tornado.event_stream import Event, Received
-from sfere_tornado.framing import LAST_CHUNK, chunked
+from sfere_tornado.streams.connection import Connection
+from sfere_tornado.testing.parser import Received
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
+from sfere_tornado.wire.event_stream import Event
+from sfere_tornado.wire.framing import LAST_CHUNK, chunked
 
 
 def test_what_is_sent_is_recorded():

@@ -105,7 +105,9 @@ async def test_a_refused_opening_leaves_its_place(serve):
     hub, app = application(Closed, limits=LimitsConfig(total=1))
     url = serve(app)
     for _ in range(3):
-        assert (await StreamClient.open(url + "/events")).headers["Content-Type"] != "text/event-stream"
+        assert (await StreamClient.open(url + "/events")).headers[
+            "Content-Type"
+        ] != "text/event-stream"
     assert hub.admission.total == 0
 
 
@@ -143,7 +145,9 @@ async def test_a_foreign_page_is_refused_before_anything_happens(serve, headers,
 
     hub, app = application(Watched)
     body = b"x" if method == "POST" else b""
-    client = await StreamClient.open(serve(app) + "/events", method=method, headers=headers, body=body)
+    client = await StreamClient.open(
+        serve(app) + "/events", method=method, headers=headers, body=body
+    )
     assert client.status == 403
     assert (ran, hub.admission.total, hub.streams, hub.store.keys()) == ([], 0, {}, [])
 
@@ -185,8 +189,12 @@ async def test_an_application_may_trust_other_origins(serve, caplog):
     _, app = application(Trusting)
     url = serve(app) + "/events"
     cross = {"Sec-Fetch-Site": "cross-site"}
-    assert (await StreamClient.open(url, headers={**cross, "Origin": "https://friend.example"})).status == 200
-    assert (await StreamClient.open(url, headers={**cross, "Origin": "https://evil.example"})).status == 403
+    assert (
+        await StreamClient.open(url, headers={**cross, "Origin": "https://friend.example"})
+    ).status == 200
+    assert (
+        await StreamClient.open(url, headers={**cross, "Origin": "https://evil.example"})
+    ).status == 403
     assert (await StreamClient.open(url, headers=cross)).status == 403
     assert asked == ["https://friend.example", "https://evil.example"]
 

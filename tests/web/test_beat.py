@@ -34,7 +34,9 @@ def lobby(**store):
 async def beat(url, name=None, method="POST"):
     query = "" if name is None else f"?name={name}"
     async with await StreamClient.open(
-        f"{url}/beat{query}", method=method, headers={"Content-Length": "0"} if method == "POST" else {}
+        f"{url}/beat{query}",
+        method=method,
+        headers={"Content-Length": "0"} if method == "POST" else {},
     ) as answer:
         return answer.status, answer.body
 

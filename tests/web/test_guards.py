@@ -6,9 +6,9 @@ import pytest
 from tornado.web import Application, RequestHandler
 
 from sfere_tornado import ANY, Hub, InterceptorMixin, SSEHandler, broadcast, send
+from sfere_tornado.datastar.handlers import DatastarHandler
 from sfere_tornado.errors import RegistryError
 from sfere_tornado.testing.stream_client import StreamClient
-from sfere_tornado.web.datastar import DatastarHandler
 from sfere_tornado.web.guards import require_origin, timeout
 
 
@@ -64,7 +64,9 @@ async def test_pages_of_other_sites_are_refused(serve, headers, allowed, caplog)
     stream = await StreamClient.open(url + "/events", headers=sent)
     assert stream.status == (200 if allowed else 403)
     assert hub.store.count() == int(allowed)
-    assert await status_of(url + "/say", method="POST", headers=sent, body=b"x") == (200 if allowed else 403)
+    assert await status_of(url + "/say", method="POST", headers=sent, body=b"x") == (
+        200 if allowed else 403
+    )
     if allowed:
         assert (await stream.event()).data == "x"
 
@@ -79,7 +81,9 @@ async def test_only_requests_are_judged(serve):
     assert (await client.event()).data == "x"
 
 
-@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://app.example/path", "*", ""])
+@pytest.mark.parametrize(
+    "origin", ["app.example", "https://app.example/", "https://app.example/path", "*", ""]
+)
 def test_allowed_origins_are_checked(origin):
     """What is no origin would never match, so it is refused where it is written."""
     with pytest.raises(RegistryError, match="no origin"):
@@ -127,7 +131,11 @@ async def test_streams_may_stay_longer(serve):
             return [send("welcome")]
 
     hub = Hub()
-    url = serve(Application([("/", Page), ("/events", Events, {"interceptors": [timeout(0.02)]})], sfere=hub))
+    url = serve(
+        Application(
+            [("/", Page), ("/events", Events, {"interceptors": [timeout(0.02)]})], sfere=hub
+        )
+    )
     clients = [
         await StreamClient.open(url + "/", headers={"Datastar-Request": "true"}),
         await StreamClient.open(url + "/events"),

@@ -7,8 +7,17 @@ from support.logs import raised
 from support.waiting import eventually
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StoreConfig, StreamConfig, broadcast, send
-from sfere_tornado.connection import AWAY
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    SSEHandler,
+    StoreConfig,
+    StreamConfig,
+    broadcast,
+    send,
+)
+from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import FakeClock, StreamClient
 
 EVERYBODY = (ANY, ANY)
@@ -106,7 +115,9 @@ async def test_the_handler_is_asked_whether_the_client_may_stay(serve):
         asked.append((connection.key.id, self.request.path))
         seconds[connection.key.id] = second
         await asyncio.sleep(0)
-        return connection.key.id != "brian" or len([name for name, _ in asked if name == "brian"]) < 3
+        return (
+            connection.key.id != "brian" or len([name for name, _ in asked if name == "brian"]) < 3
+        )
 
     lobby = Lobby(serve, revalidate=revalidate)
     brian, phil = await lobby.open("brian"), await lobby.open("phil")
@@ -121,7 +132,9 @@ async def test_the_handler_is_asked_whether_the_client_may_stay(serve):
     assert 2 <= asked.count(("phil", "/events")) <= 4
     lobby.hub.dispatch(broadcast(EVERYBODY, send("for those who may")))
     assert await brian.ended() is True
-    assert [event.data for event in await brian.quiet(0)] == [str(n) for n in range(seconds["brian"])]
+    assert [event.data for event in await brian.quiet(0)] == [
+        str(n) for n in range(seconds["brian"])
+    ]
     assert brian.parser.retry == AWAY
     sent = [*map(str, range(second + 1)), "for those who may"]
     assert [event.data for event in await phil.quiet()] == sent
@@ -231,7 +244,11 @@ async def test_a_question_that_hangs_is_given_up(serve, caplog):
 async def test_revoking_ends_who_matches_and_nobody_else(serve):
     """``hub.revoke`` ends the streams of a pattern with reason revoked, says how many, and tells their clients to stay away."""
     lobby = Lobby(serve)
-    brian, again, phil = await lobby.open("brian"), await lobby.open("brian"), await lobby.open("phil")
+    brian, again, phil = (
+        await lobby.open("brian"),
+        await lobby.open("brian"),
+        await lobby.open("phil"),
+    )
     lobby.hub.dispatch(broadcast((ANY, ("lobby", "brian")), send("you are banned")))
     assert lobby.hub.revoke((ANY, ("lobby", "brian"))) == 2
     assert lobby.hub.revoke((ANY, ("lobby", "brian"))) == 0

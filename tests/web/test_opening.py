@@ -7,9 +7,9 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.iostream import StreamClosedError
 
 from sfere_tornado import ANY, Event, Key
-from sfere_tornado.event_stream import Parser
 from sfere_tornado.history import History, Keep
 from sfere_tornado.testing import FakeClock
+from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import recording_connection
 from sfere_tornado.web.opening import Greeting, cursor_block, last_event_id, replay
 
@@ -18,7 +18,9 @@ LOBBY = (ANY, ("lobby", ANY))
 
 
 def request(uri="/events", **headers):
-    fields = HTTPHeaders({"Host": "localhost"} | {name.replace("_", "-"): text for name, text in headers.items()})
+    fields = HTTPHeaders(
+        {"Host": "localhost"} | {name.replace("_", "-"): text for name, text in headers.items()}
+    )
     return HTTPServerRequest(start_line=RequestStartLine("GET", uri, "HTTP/1.1"), headers=fields)
 
 
@@ -180,7 +182,12 @@ def test_events_that_are_dropped_during_a_replay_are_told():
                 history.record(LOBBY, Event(f"new {number}"))
 
     asyncio.run(replay(history, "0-t", ANN, 5, busy, no_snapshot))
-    assert [data for _, data in written.events()] == ["event 0", '{"reason":"too_old"}', "event 3", "event 4"]
+    assert [data for _, data in written.events()] == [
+        "event 0",
+        '{"reason":"too_old"}',
+        "event 3",
+        "event 4",
+    ]
 
 
 def test_a_client_that_leaves_during_its_replay_has_no_newer_id():

@@ -9,9 +9,12 @@ from sfere_tornado.web.origin import is_own_host, refuse_foreign_page
 
 def request(**headers):
     fields = HTTPHeaders(
-        {"Host": "App.example:8888"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        {"Host": "App.example:8888"}
+        | {name.replace("_", "-"): text for name, text in headers.items()}
     )
-    return HTTPServerRequest(start_line=RequestStartLine("POST", "/signs", "HTTP/1.1"), headers=fields)
+    return HTTPServerRequest(
+        start_line=RequestStartLine("POST", "/signs", "HTTP/1.1"), headers=fields
+    )
 
 
 @pytest.mark.parametrize(

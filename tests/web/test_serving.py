@@ -76,7 +76,9 @@ async def test_a_drain_sends_away_who_asks_on_a_connection_that_is_open_already(
 async def test_there_is_no_such_port(port):
     """A port that there is not is refused; the system would take it for another one."""
     hub, app = Hub(), application()
-    with pytest.raises(ListenError, match=f"port {port} of 127.0.0.1: ports go from 0, .* to 65535"):
+    with pytest.raises(
+        ListenError, match=f"port {port} of 127.0.0.1: ports go from 0, .* to 65535"
+    ):
         hub.listen(app, port)
     assert ("sfere" in app.settings, hub.servers) == (False, [])
 
@@ -224,7 +226,11 @@ async def test_a_wrong_argument_leaves_no_socket_behind():
 async def test_the_sockets_of_streams_are_tuned():
     """What finds vanished clients, and keeps the kernel from hoarding for them, is really set on the server's sockets."""
     settings = StreamConfig(
-        user_timeout=7.0, keepalive_idle=11.0, keepalive_interval=3.0, keepalive_count=4, notsent_lowat=32 * 1024
+        user_timeout=7.0,
+        keepalive_idle=11.0,
+        keepalive_interval=3.0,
+        keepalive_count=4,
+        notsent_lowat=32 * 1024,
     )
     hub = Hub(HubConfig(stream=settings))
     port = hub.listen(application(), 0)
@@ -243,7 +249,9 @@ async def test_the_sockets_of_streams_are_tuned():
     }
     # Elsewhere than on Linux some are missing: what exists is set.
     found = {
-        (level, name): sock.getsockopt(level, getattr(socket, name)) for level, name in wanted if hasattr(socket, name)
+        (level, name): sock.getsockopt(level, getattr(socket, name))
+        for level, name in wanted
+        if hasattr(socket, name)
     }
     assert found == {option: value for option, value in wanted.items() if option in found}
     assert len(found) >= 5
@@ -280,7 +288,13 @@ asyncio.run(main(*map(int, sys.argv[1:])))
 async def serve_with_files(soft, hard, total):
     """Start a process with so many files; returns it, its port, what it is allowed then, and how many streams it takes."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVE, str(soft), str(hard), str(total), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        SERVE,
+        str(soft),
+        str(hard),
+        str(total),
+        stdout=asyncio.subprocess.PIPE,
     )
     line = b""
     while not line.startswith(b"port"):
@@ -319,7 +333,10 @@ async def test_where_files_end_newcomers_are_refused():
     code, said = await ended(process)
     assert code == 0
     assert [line for line in said if "WARNING" not in line] == []
-    assert "60 streams are open, which is what the system's limit of open files leaves for them" in said[0]
+    assert (
+        "60 streams are open, which is what the system's limit of open files leaves for them"
+        in said[0]
+    )
     assert await come_back.ended() is False
 
 

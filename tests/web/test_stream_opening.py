@@ -7,10 +7,20 @@ import pytest
 from support.waiting import eventually
 from tornado.web import Application
 
-from sfere_tornado import ANY, Hub, HubConfig, Registry, SSEHandler, StreamConfig, broadcast, close_sse, send
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    Registry,
+    SSEHandler,
+    StreamConfig,
+    broadcast,
+    close_sse,
+    send,
+)
 from sfere_tornado.config import HistoryConfig
-from sfere_tornado.event_stream import Parser
 from sfere_tornado.testing import StreamClient
+from sfere_tornado.testing.parser import Parser
 
 EVERYBODY = (ANY, ANY)
 LOBBY = (ANY, ("lobby", ANY))
@@ -199,7 +209,9 @@ async def test_a_greeting_is_read_as_it_is_made(serve):
         hub.dispatch(broadcast(LOBBY, send(f"meanwhile {number}")))
         step.set()
         assert (await client.event()).data == f"word {number}"
-    assert [(await client.event()).data for _ in steps] == [f"meanwhile {number}" for number in range(3)]
+    assert [(await client.event()).data for _ in steps] == [
+        f"meanwhile {number}" for number in range(3)
+    ]
 
 
 @pytest.mark.gen_test
@@ -212,7 +224,9 @@ async def test_who_leaves_during_a_greeting_has_left_while_it_goes_on(serve):
             return ("dictate",)
 
     hub = Hub(registries=[dictation(steps)])
-    client = await StreamClient.open(serve(Application([("/events", Dictating)], sfere=hub)) + "/events")
+    client = await StreamClient.open(
+        serve(Application([("/events", Dictating)], sfere=hub)) + "/events"
+    )
     steps[0].set()
     assert (await client.event()).data == "word 0"
     client.close()
@@ -239,7 +253,9 @@ async def test_a_greeting_may_end_the_stream_before_it_is_over(serve):
             return ("refuse",)
 
     hub = Hub(registries=[registry])
-    client = await StreamClient.open(serve(Application([("/events", Refusing)], sfere=hub)) + "/events")
+    client = await StreamClient.open(
+        serve(Application([("/events", Refusing)], sfere=hub)) + "/events"
+    )
     assert (await client.event()).data == "no"
     await eventually(lambda: not hub.streams)
     go_on.set()
@@ -303,7 +319,9 @@ async def test_a_compressed_category_is_compressed_for_who_can_read_it(serve):
     url = serve(app)
     packed = await StreamClient.open(url + "/events", headers={"Accept-Encoding": "gzip"})
     plain = await StreamClient.open(url + "/events", headers={"Accept-Encoding": "identity"})
-    old = await StreamClient.open(url + "/events", headers={"Accept-Encoding": "gzip"}, version="HTTP/1.0")
+    old = await StreamClient.open(
+        url + "/events", headers={"Accept-Encoding": "gzip"}, version="HTTP/1.0"
+    )
     assert packed.headers["Content-Encoding"] == "gzip"
     assert packed.headers["Cache-Control"] == "no-store, no-transform"
     for client in (plain, old):

@@ -1,0 +1,253 @@
+"""Datastar on request handlers: a verb method reads signals and returns effects, or HTML.
+
+What becomes of what a verb method returns, for a request of Datastar's:
+
+- *effects* go to a stream. A verb of ``stream_verbs`` (GET) opens one of its own, always: a tab that is opened, reloaded or
+  shown again must get one, whoever else has one under the same key. Another verb uses the open stream of its
+  ``connection_key`` and is answered 204; where there is none it opens one too. A stream that was opened is stored, and
+  stays open, unless ``with_open_sse`` says that it ends with these effects.
+- *HTML*, a string or an object with ``__html__``, is the answer itself; Datastar patches it in by its ids.
+- *None*: the method has answered by itself, or there is nothing to answer, which is 204.
+
+For an ordinary request effects are not run, and it is answered 406; HTML is what it always is.
+
+Closing is always explicit. To Datastar a clean end means "do not come back" and a cut "come back": ``close_sse()`` says
+the one, ``close_sse(reconnect=True)`` the other. It also makes a POST again whose stream was cut; so what a POST opens
+should be short, or bear being repeated.
+
+Others may read the same stream. To ``EventSource`` Datastar's events are events by their names; what htmx's extension is to
+swap in, ``sse-swap="news"``, goes out as ``send(html, event="news")``, which Datastar ignores, as it does every event
+whose name does not begin with ``datastar``.
+
+Laws:
+
+- **An error never reaches the page.** What a verb method raises is Tornado's to answer, in its general words, and to log;
+  what an effect raises is logged, and the stream goes on.
+- **A page of another site runs no method**, as far as the request is one for a stream: it is refused before.
+"""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from tornado.web import HTTPError, RequestHandler
+
+from ..dispatch.effects import as_items
+from ..errors import EffectShapeError
+from ..streams.connection import Connection
+from ..web.handlers import EVENT_STREAM_HEADERS, SSEMixin
+from ..web.origin import refuse_foreign_page
+from ..web.sockets import has_left
+from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_json, signals_text
+from .text import html_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from tornado.web import Application
+
+    from ..dispatch import Context
+    from ..keys import Key
+    from ..streams.fanout import Fanout
+    from ..wire.compression import SharedCompressor
+
+__all__ = ("DatastarHandler", "DatastarMixin")
+
+#: What the method ``get`` returns that nobody has overridden: a stream for whoever asks, with what ``on_open`` returns.
+_OPEN: Final = object()
+
+
+class DatastarMixin(SSEMixin):
+    """Makes verb methods functions from signals to effects; put it before a handler class of your own or of a host.
+
+    The hub needs the actions: ``Hub(registries=[Datastar()])``.
+    """
+
+    #: Whether a stream that is opened for returned effects ends with them, and is not stored; a verb method may set it.
+    with_open_sse: bool = False
+
+    #: Where returned effects go, in place of the open stream of the key or a new one; a verb method may set it.
+    answer_on: Connection | Fanout | None = None
+
+    #: Bytes that signals may have; more is answered 413.
+    max_signals_size: ClassVar[int] = MAX_SIGNALS_SIZE
+
+    #: How deep signals may be nested; more is answered 400.
+    max_signals_depth: ClassVar[int] = MAX_SIGNALS_DEPTH
+
+    if TYPE_CHECKING:
+        # Methods of applications return effects.
+        post: Callable[..., Any]
+        put: Callable[..., Any]
+        patch: Callable[..., Any]
+        delete: Callable[..., Any]
+
+    def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
+        self._signals: dict[str, Any] | None = None
+        self._returned: Any = None
+        super().__init__(application, request, **kwargs)
+
+    @property
+    def is_datastar(self) -> bool:
+        """Whether Datastar made the request. A page of another site cannot say so without being asked for leave first."""
+        return self.request.headers.get("Datastar-Request", "").lower() == "true"
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether whoever made the request reads event streams: Datastar, a browser's ``EventSource``, or htmx 4."""
+        accepted = self.request.headers.get("Accept", "").lower().split(",")
+        return self.is_datastar or any(
+            one.split(";")[0].strip() == "text/event-stream" for one in accepted
+        )
+
+    @property
+    def signals(self) -> dict[str, Any]:
+        """The signals of the page; empty for an ordinary request and for a form.
+
+        They are the client's word: check them, and take nothing from them that decides who somebody is.
+
+        Raises:
+            HTTPError: 400 when they are no JSON object or nested too deep, 413 when they are too large.
+        """
+        if self._signals is None:
+            text = signals_text(self.request, self.max_signals_size) if self.wants_stream else None
+            self._signals = (
+                {} if text is None else check_signals(self.read_json(text), self.max_signals_depth)
+            )
+        return self._signals
+
+    def read_json(self, text: str) -> Any:
+        """Return what the text of the signals says; for overriding, and whatever that raises is the request's error."""
+        return parse_json(text)
+
+    def get(self, *args: str, **kwargs: str) -> Any:
+        """Open a stream, for whoever asks; :meth:`on_open` returns what it begins with."""
+        return _OPEN
+
+    def presence_meta(self) -> dict[str, Any]:
+        """Return what presence is to know of the stream; for overriding.
+
+        As of every stream, and that somebody looks: Datastar has no stream open in a hidden tab.
+        """
+        meta = super().presence_meta()
+        return {**meta, "hidden": False} if self.is_datastar else meta
+
+    async def head(self, *args: str, **kwargs: str) -> None:
+        """Answer with the headers of the stream alone; where ``get`` may be a page, only to who reads streams.
+
+        Raises:
+            HTTPError: 405 for others.
+        """
+        if type(self).get is not DatastarMixin.get and not self.wants_stream:
+            raise HTTPError(405)
+        await super().head(*args, **kwargs)
+
+    def intercepts(self, verb: str) -> bool:
+        """Tell whether a verb's method runs inside the chain; all do, and the stream is opened after it."""
+        return True
+
+    async def _run_chain(self, verb: str, *args: Any, **kwargs: Any) -> None:
+        if self.wants_stream:
+            # Tornado's own check exempts GET, and with this header a page of anybody's may make a browser POST.
+            refuse_foreign_page(self.request, self.check_origin)
+        await super()._run_chain(verb, *args, **kwargs)
+        if self._returned is not None:
+            await self.open_stream()
+
+    async def _dispatch_request(
+        self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
+    ) -> None:
+        try:
+            await super()._dispatch_request(effect, answer, {"signals": self.signals, **system})
+        finally:
+            # No effect, which a stage could have skipped.
+            if self.with_open_sse and effect == ("sse_opened",) and self._transport is not None:
+                system["sse"].close(reconnect=False)
+
+    def _request_data(self) -> dict[str, Any]:
+        data = {**super()._request_data(), "signals": self.signals}
+        if self._returned is not None and self.with_open_sse:
+            # A stream that ends at once is not stored.
+            del data["key"]
+        return data
+
+    def _use(self, ctx: Context, value: Any) -> Any:
+        return self._use_later(ctx, value) if isawaitable(value) else self._answer(ctx, value)
+
+    async def _use_later(self, ctx: Context, waiting: Awaitable[Any]) -> None:
+        answered = self._answer(ctx, await waiting)
+        if answered is not None:
+            await answered
+
+    def _answer(self, ctx: Context, value: Any) -> Any:
+        """Make the answer of what the verb method returned; returns the dispatch of effects that go to an open stream."""
+        if value is None or self._finished:
+            self._answer_nothing()
+        elif value is _OPEN:
+            self._returned = []
+        elif isinstance(value, (list, tuple)):
+            return self._answer_effects(ctx, value)
+        elif isinstance(value, str) or hasattr(type(value), "__html__"):
+            self.write(html_text(value, "the answer"))
+        else:
+            raise EffectShapeError("a verb method returns effects, HTML or nothing", value)
+        return None
+
+    def _answer_effects(self, ctx: Context, effects: Any) -> Any:
+        if not self.wants_stream:
+            raise HTTPError(406, reason="This address answers Datastar")
+        opens = self.request.method in self.stream_verbs
+        to = self.answer_on
+        if to is None and not opens:
+            to = ctx.system.get("sse")
+        if to is not None and not to.closed:
+            self._answer_nothing()
+        elif not opens and has_left(self._stream):
+            # Whatever is for others happens all the same.
+            to = Connection(remote=self.request.remote_ip or "")
+            to.end("client")
+        else:
+            self._returned = effects
+            return None
+        return ctx.dispatch(effects, system={"sse": to})
+
+    def _answer_nothing(self) -> None:
+        untouched = (
+            self.get_status() == 200 and not self._write_buffer and not self._headers_written
+        )
+        if self.wants_stream and untouched and self.request.method != "HEAD":
+            self.set_status(204)
+
+    def _greeting(self, connection: Connection) -> Any:
+        # Not kept: they would be there as long as the stream.
+        effects, self._returned = as_items(self._returned), None
+        own = None if self.with_open_sse else super()._greeting(connection)
+        return _together_later(effects, own) if isawaitable(own) else _together(effects, own)
+
+    def _send_away(self, connection: Connection) -> None:
+        if self.request.method not in self.stream_verbs:
+            # Cut, Datastar would make the request again, and the method has run already.
+            raise HTTPError(503, reason="No more streams")
+        super()._send_away(connection)
+
+    def _set_stream_headers(self, key: Key | None = None) -> SharedCompressor | None:
+        own = {name: self._headers[name] for name in EVENT_STREAM_HEADERS if name in self._headers}
+        compressor = super()._set_stream_headers(key)
+        for name, value in own.items():
+            if name != "Content-Type" and compressor is None:
+                self.set_header(name, value)
+        return compressor
+
+
+class DatastarHandler(DatastarMixin, RequestHandler):
+    """A request handler whose verb methods return effects for a Datastar page; see :class:`DatastarMixin`."""
+
+
+async def _together_later(effects: list[Any], own: Awaitable[Any]) -> list[Any] | None:
+    return _together(effects, await own)
+
+
+def _together(effects: list[Any], own: Any) -> list[Any] | None:
+    # None, not an empty list: there is then no dispatch for stages to stand around.
+    return [*effects, *as_items(own)] or None

@@ -1,0 +1,270 @@
+"""Past events, so that a client which comes back gets what it has missed.
+
+How it works. All events of a hub have one sequence, for an event stream has one id and so one order. An id is
+``<sequence>-<tag>``; the tag is of this history alone, so that an id of another one, or of the same server before a restart,
+is recognised. A client that comes back sends the id of the last event it got, and :meth:`History.since` returns what
+matched its key since, in parts: first those of its category, merged with those that were for every category.
+
+Laws:
+
+- **No hole is silent.** When something that was for the key, or may have been, is not there any more, the replay begins
+  with a gap. What was for others only is no gap, as exactly as :mod:`.log` knows it.
+- **An id is never trusted.** Whatever a client sends, of whatever length and in whatever characters, is either an id of
+  this history or a gap, and never an error; it cannot name another's events, for the key comes from the server.
+- **Bounded in everything:** events, age and bytes of a category, categories, the work and the size of one part.
+- **An event becomes bytes once**, when it is recorded; a replay sends the same bytes.
+
+The hand-over. Record an event and deliver it in one turn of the loop. A stream that goes live in the same turn in which
+a replay says :attr:`Replay.done` misses nothing and gets nothing twice. Where live events wait for the end of the replay
+instead, take ``history.position`` in the turn in which they begin to wait, and replay ``until`` there.
+
+Time is an argument. Not thread-safe: a history is used from the thread of its event loop.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, replace
+from heapq import merge
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from ..errors import EventError, KeyShapeError
+from ..keys import ANY, Key, Pattern, as_key, as_pattern
+from ..wire.event_stream import MAX_EVENT_SIZE, encode
+from .log import Address, Keep, Log, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..wire.event_stream import Event
+
+__all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PART_SIZE", "Gap", "History", "Replay")
+
+Gap: TypeAlias = Literal["too_old", "foreign", "garbage"]
+# Why there is a hole: the events were dropped; the id is of another history; what was sent is no id.
+
+#: Categories that are kept, 100: with the default bounds 100 MiB at most. An application that makes a category of each
+#: of its rooms raises it; the one that has been silent for longest is dropped, and a client of it is told of a gap.
+MAX_CATEGORIES: Final = 100
+
+#: Events looked at for one part of a replay, 10,000, some milliseconds. A client that asks with an old id in a category
+#: whose events are mostly for others costs no more than that at a time, however often it asks.
+MAX_SCAN: Final = 10_000
+
+#: Bytes of one part of a replay, 64 KiB: a part is on its way while the next one is read, and is far below an outbox.
+PART_SIZE: Final = 64 * 1024
+
+# Eighteen digits are more events than there will ever be, and short enough to be read at once.
+_ID: Final = re.compile("([0-9]{1,18})-([0-9a-zA-Z]{1,32})")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One part of what a client has missed; send the gap first, then the events, then ask for more unless done."""
+
+    #: The key for which it is.
+    key: Key
+    #: Why something is missing that is not told yet, or None.
+    gap: Gap | None
+    #: Bytes of the event stream, one item for each event, in order.
+    events: tuple[bytes, ...]
+    #: The place in the sequence up to which this part tells everything.
+    position: int
+    #: Whether there is nothing more up to the end, which is :attr:`until`, or this moment.
+    done: bool
+    #: The place in the sequence after which the client gets its events in another way, or None.
+    until: int | None
+    #: The place in the sequence up to which holes have been told.
+    told: int
+
+
+class History:
+    """The past events of a hub.
+
+    Args:
+        keep: how much of each category is kept; the defaults when left out. Events for every category at once
+            (``ANY``) are a category of their own.
+        categories: what is different for a category, or for ``ANY``.
+        timer: the clock, in seconds, monotonic.
+        tag: 1 to 32 ASCII letters and digits that make this history's ids its own. By default they are random, and made
+            on first use: processes that were forked before it have different ones.
+        max_categories: categories kept, 1 or more.
+        part_size: bytes of one part of a replay, 1 or more; at most an outbox. An event larger than that is a part of
+            its own.
+        max_event_size: bytes that one event may have on the wire.
+
+    Raises:
+        ValueError: for a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        keep: Keep | None = None,
+        *,
+        categories: Mapping[Any, Keep] | None = None,
+        timer: Callable[[], float] = time.monotonic,
+        tag: str | None = None,
+        max_categories: int = MAX_CATEGORIES,
+        part_size: int = PART_SIZE,
+        max_event_size: int = MAX_EVENT_SIZE,
+    ) -> None:
+        for name, value in (("max_categories", max_categories), ("part_size", part_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is a whole number from 1, not {value!r}")
+        if tag is not None and not _ID.fullmatch(f"0-{tag}"):
+            raise ValueError(f"a tag has 1 to 32 ASCII letters and digits, not {tag!r}")
+        self.keep = keep or Keep()
+        self.categories = dict(categories or {})
+        self.timer = timer
+        self.max_categories = max_categories
+        self.part_size = part_size
+        self.max_event_size = max_event_size
+        #: The place of the latest event in the sequence; 0 before the first one.
+        self.position = 0
+        self._tag = tag
+        # What was for every category; it is never dropped as a whole, for that would be a hole for everybody.
+        self._for_all = Log(self.categories.get(ANY, self.keep), 0)
+        # By category; the one that was recorded to last comes last.
+        self._logs: dict[Any, Log] = {}
+        # The place of the latest event of all categories that were dropped as a whole.
+        self._forgotten = 0
+
+    def __repr__(self) -> str:
+        return f"<History {self.tag}: {len(self)} events, {len(self._logs)} categories, up to {self.position}>"
+
+    def __len__(self) -> int:
+        """Return how many events are kept, among them those whose age nobody has looked at yet."""
+        return len(self._for_all) + sum(map(len, self._logs.values()))
+
+    @property
+    def tag(self) -> str:
+        """What makes the ids of this history its own."""
+        if self._tag is None:
+            self._tag = secrets.token_hex(4)
+        return self._tag
+
+    def cursor(self) -> str:
+        """Return the id of this moment: a client that comes with it gets what is recorded from now on."""
+        return f"{self.position}-{self.tag}"
+
+    def record(self, pattern: object, event: Event, *, exclude: object = ()) -> bytes:
+        """Keep an event, and give it its id.
+
+        Args:
+            pattern: whom it is for: ``(scope, (category, id))``, with ANY in any place.
+            event: without an id, where the category keeps anything.
+            exclude: whom it is not for: keys (a set, frozenset, list or tuple of them), or one
+                :class:`~sfere_tornado.keys.Pattern` or :class:`~sfere_tornado.keys.Key`.
+
+        Returns:
+            The bytes to deliver now. Where the category keeps nothing the event has no id.
+
+        Raises:
+            KeyShapeError: when pattern or exclude has another shape.
+            EventError: when the event has an id already, or may not stand on the wire; nothing is kept then.
+        """
+        address = Address(as_pattern(pattern), _excluded(exclude))
+        category = address.pattern.category
+        keep = self.categories.get(category, self.keep)
+        if keep.count == 0:
+            return encode(event, self.max_event_size)
+        if event.id is not None:
+            raise EventError(
+                f"is {event.id!r}, but a kept event gets its id from the history; keep nothing of the category "
+                f"{category!r}, or leave the id out",
+                "id",
+            )
+        sequence = self.position + 1
+        payload = encode(replace(event, id=f"{sequence}-{self.tag}"), self.max_event_size)
+        self.position = sequence
+        self._log(category, keep).append(Record(sequence, payload, address, self.timer()))
+        return payload
+
+    def since(self, last_event_id: object, key: object, *, until: int | None = None) -> Replay:
+        """Return the first part of what a client has missed.
+
+        Args:
+            last_event_id: what the client sent, as it came; an empty one is garbage like any other.
+            key: the client's, from the server.
+            until: the place in the sequence after which the client gets its events in another way; None for now.
+
+        Raises:
+            KeyShapeError: when it is no key.
+        """
+        wanted = as_key(key)
+        match = _ID.fullmatch(last_event_id) if isinstance(last_event_id, str) else None
+        gap: Gap = "garbage"
+        if match is not None:
+            position = int(match[1])
+            if match[2] == self.tag and position <= self.position:
+                return self._part(wanted, position, until, told=0)
+            gap = "foreign"
+        # Nobody knows what this client has got, so nothing is replayed: it might be doubled.
+        end = self.position if until is None else until
+        return Replay(wanted, gap, (), end, done=True, until=until, told=end)
+
+    def more(self, replay: Replay) -> Replay:
+        """Return the part after another one.
+
+        A gap in it is a new one: events that were dropped while the replay was under way.
+        """
+        return self._part(replay.key, replay.position, replay.until, replay.told)
+
+    def _part(self, key: Key, position: int, until: int | None, told: int) -> Replay:
+        end = self.position if until is None else until
+        logs = self._logs_of(key)
+        gap: Gap | None = None
+        known = max(position, told)
+        if known < end and any(log.missed(known, key) for log in logs):
+            # It speaks for everything up to the end: what is dropped of that later needs no second one.
+            gap, told = "too_old", end
+        events: list[bytes] = []
+        size = 0
+        for looked_at, record in enumerate(merge(*(log.after(position) for log in logs)), 1):
+            if record.sequence > end:
+                break
+            if record.address.names(key):
+                size += len(record.payload)
+                if events and size > self.part_size:
+                    return Replay(
+                        key, gap, tuple(events), position, done=False, until=until, told=told
+                    )
+                events.append(record.payload)
+            position = record.sequence
+            if looked_at == MAX_SCAN:
+                return Replay(key, gap, tuple(events), position, done=False, until=until, told=told)
+        return Replay(key, gap, tuple(events), end, done=True, until=until, told=told)
+
+    def _logs_of(self, key: Key) -> list[Log]:
+        now = self.timer()
+        self._for_all.trim(now)
+        own = self._logs.get(key.category)
+        if own is not None:
+            own.trim(now)
+            return [own, self._for_all]
+        keep = self.categories.get(key.category, self.keep)
+        # Perhaps it was never there; perhaps it has been dropped, and who could tell.
+        return [self._for_all] if keep.count == 0 else [Log(keep, self._forgotten), self._for_all]
+
+    def _log(self, category: Any, keep: Keep) -> Log:
+        if category is ANY:
+            return self._for_all
+        logs = self._logs
+        log = logs.pop(category, None)
+        if log is None:
+            log = Log(keep, self._forgotten)
+            if len(logs) >= self.max_categories:
+                silent = next(iter(logs))
+                self._forgotten = max(self._forgotten, logs.pop(silent).latest)
+        logs[category] = log
+        return log
+
+
+def _excluded(exclude: object) -> frozenset[Key] | Pattern:
+    if isinstance(exclude, (Key, Pattern)):
+        return as_pattern(exclude)
+    if not isinstance(exclude, (tuple, list, set, frozenset)):
+        raise KeyShapeError("exclude takes a set or list of keys, or one Pattern", exclude)
+    return frozenset(map(as_key, exclude))

@@ -1,0 +1,424 @@
+"""One open event stream to one client: its state, its outbox, its end.
+
+What is not here: sockets and HTTP (a :class:`~sfere_tornado.streams.transport.Transport` has them), keys and leases (the stores), when to write (the
+:class:`~sfere_tornado.streams.writer.Writer`), and who is told of the end (whoever built the connection passes ``on_end``).
+
+How it works. :attr:`Connection.write` is the transport's direct way as long as nothing waits for the client; the writer's
+loop calls it and nothing else. While the connection is opening or held, or the transport is busy with what it was given,
+events wait in the outbox; they leave joined when the transport calls :meth:`Connection.drained`.
+
+Laws:
+
+- **There is one end.** Whatever ends a stream (the client, a bound, the server, an error) comes to :meth:`Connection.end`;
+  the first to come decides the reason, ``on_end`` is called once, and later comers change nothing.
+- **The end is known at once**, also while last bytes are still on their way: from then on nothing is accepted.
+- **The outbox is bounded.** A client that does not read is cut, and may come back; it never costs more than ``max_outbox``.
+- **Whose rights have ended gets nothing more**, also of what waits: with reason ``revoked``, and when a held stream ends.
+- **Taking raises nothing and ends nothing** inside a loop over many connections: :meth:`Connection.take` says False, and
+  :meth:`Connection.settle` draws the consequence after the loop.
+
+Not thread-safe: a connection is used from the thread of its event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..errors import ConnectionClosedError
+from ..wire.compression import BEHIND, OPENING, PLAIN
+from ..wire.event_stream import Event, encode, retry
+from .writer import AT_ONCE, NOT_NOW, Delivery, Reason, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable, Sequence
+
+    from ..keys import Key
+    from .transport import KernelView, Transport
+
+__all__ = ("AWAY", "CATCH_UP", "MAX_OUTBOX", "Connection", "Health")
+
+log = logging.getLogger("sfere_tornado.streams.connection")
+
+#: Bytes that may wait for one client, 1 MiB: some thousand events, far beyond a short stall, and still small enough
+#: that a thousand stalled clients fit in memory.
+MAX_OUTBOX: Final = 1024 * 1024
+
+#: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never". Three
+#: weeks and a half; a longer time does not fit the timers of JavaScript, and a client that uses them comes back at once.
+AWAY: Final = 2**31 - 1
+
+#: Bytes that leave together when a client catches up, 64 KiB: what is handed over can no longer be replaced by newer.
+CATCH_UP: Final = 64 * 1024
+
+
+class Health(NamedTuple):
+    """How a stream is doing."""
+
+    #: Bytes that wait for the client, and for how many of the hub's ticks nothing of them has gone.
+    outbox: int
+    stalled_ticks: int
+    #: What the kernel knows; None on platforms that do not tell, and once the stream has ended.
+    kernel: KernelView | None
+
+
+def _not_now(framed: bytes) -> int:
+    return NOT_NOW
+
+
+class Connection:
+    """One open event stream.
+
+    Args:
+        on_end: called once, with the connection, when the stream has ended for whatever reason; an exception in it is
+            logged.
+        remote: the client's address, for people to read.
+        max_outbox: bytes that may wait for the client before it is cut with reason ``slow``.
+        conflate: whether events of one name replace each other while they wait.
+        writer: writes what is delivered; by default at once.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_failure",
+        "_on_end",
+        "_on_way",
+        "_transport",
+        "_waiting",
+        "_writer",
+        "acknowledged",
+        "conflate",
+        "data",
+        "ends_at",
+        "expires_at",
+        "held",
+        "idle_ticks",
+        "key",
+        "live",
+        "max_outbox",
+        "outbox",
+        "reason",
+        "remote",
+        "revalidate",
+        "stalled_ticks",
+        "step",
+        "write",
+    )
+
+    def __init__(
+        self,
+        *,
+        on_end: Callable[[Connection], object] | None = None,
+        remote: str = "",
+        max_outbox: int = MAX_OUTBOX,
+        conflate: bool = False,
+        writer: Writer = AT_ONCE,
+    ) -> None:
+        #: The key under which the connection was first stored, or None.
+        self.key: Key | None = None
+        #: Why the stream ended; None while it has not.
+        self.reason: Reason | None = None
+        #: Bytes accepted that the socket has not yet taken.
+        self.outbox = 0
+        #: For the application's own use, such as the user's record; the library never looks at it.
+        self.data: Any = None
+        #: For the writer: takes framed bytes, returns how many.
+        self.write: Callable[[bytes], int] = _not_now
+        #: For the writer: which compressed bytes the client can read.
+        self.step = OPENING
+        #: The hub's ticks since something was last written, and since what waits last got on.
+        self.idle_ticks = 0
+        self.stalled_ticks = 0
+        #: Bytes acknowledged when the hub last looked.
+        self.acknowledged = 0
+        #: When its lifetime ends, on the hub's clock: it is cut then, and the client comes back.
+        self.ends_at = inf
+        #: When the client's rights end, on the hub's clock: it is told to stay away then. For the application to set, as
+        #: ``connection.expires_at = hub.time() + seconds``.
+        self.expires_at = inf
+        #: Asked at each heartbeat interval whether the client may stay; None asks nobody.
+        self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
+        #: Whether what comes first, such as a replay, is written; and whether rights are in doubt, so that all else waits.
+        self.live = self.held = False
+        self.remote = remote
+        self.max_outbox = max_outbox
+        self.conflate = conflate
+        self._on_end = on_end
+        self._writer = writer
+        self._transport: Transport | None = None
+        # Events that wait, not framed, by name or by an object of their own; None while nothing has to wait.
+        self._waiting: dict[Hashable, bytes] | None = {}
+        self._on_way = 0
+        self._failure: Reason | None = None
+
+    def __repr__(self) -> str:
+        state = "opening" if self.opening else self.reason or "open"
+        return f"<Connection {state} key={self.key} remote={self.remote!r} outbox={self.outbox}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended; asks the transport too, which may know before anybody was told."""
+        return self.reason is not None or (self._transport is not None and self._transport.closed())
+
+    @property
+    def opening(self) -> bool:
+        """Whether the stream waits for its transport; what is delivered meanwhile is kept and follows."""
+        return self._transport is None and self.reason is None
+
+    def open(self, transport: Transport, *, compressed: bool = False, live: bool = True) -> None:
+        """Give the connection its transport, once; what was delivered while it was opening leaves now.
+
+        Args:
+            transport: the way.
+            compressed: whether the client has been given the header of a gzip stream.
+            live: False lets everything wait until :meth:`go_live`, while the opener writes what comes before it.
+
+        Raises:
+            ConnectionClosedError: when the connection has ended meanwhile.
+            RuntimeError: when it has a transport already.
+        """
+        if self.reason is not None:
+            raise ConnectionClosedError(self.reason)
+        if self._transport is not None:
+            raise RuntimeError(f"{self!r} has a transport already")
+        self._transport = transport
+        self.step = BEHIND if compressed else PLAIN
+        if live:
+            self.go_live()
+
+    def go_live(self) -> None:
+        """Let what waits leave, after what the opener has written; nothing when the stream has ended meanwhile."""
+        if self.reason is None and self._transport is not None and self._transport.ready():
+            self.drained()
+
+    def hold(self) -> None:
+        """Let everything wait, as ever within the outbox, until :meth:`release`: nobody knows whether the client may have it."""
+        self.held = True
+        self.write = _not_now
+        self._waiting = self._waiting or {}
+
+    def release(self) -> None:
+        """Let what was held follow, in order; it goes on waiting where it has to for another reason."""
+        self.held = False
+        if self.live and not self._on_way:
+            self.drained()
+
+    def send(self, event: Event) -> Delivery:
+        """Encode one event and deliver it to this client.
+
+        Raises:
+            ConnectionClosedError: when the stream has ended, also if it does so now.
+            EventTooLargeError: when the event is larger than the standard bound.
+        """
+        if self.reason is not None:
+            raise ConnectionClosedError(self.reason)
+        delivery = self.deliver(encode(event))
+        if delivery.failures:
+            raise ConnectionClosedError(self.reason)
+        return delivery
+
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Deliver ready bytes of the event stream, not framed.
+
+        Args:
+            payload: one encoded event, or several.
+            name: replaces what still waits under the same name, where the connection conflates.
+        """
+        return self._writer.deliver([self], payload, name)
+
+    def take(
+        self,
+        payloads: Sequence[bytes],
+        names: Sequence[Hashable],
+        framed: bytes,
+        outcome: int | OSError,
+    ) -> bool:
+        """Take what :attr:`write` did not take whole, for the writer.
+
+        Args:
+            payloads: the events, not framed.
+            names: for each the name under which it may be replaced, or None.
+            framed: all of them, as ``write`` was given them.
+            outcome: what ``write`` returned or raised.
+
+        Returns:
+            False when they were not taken; :meth:`settle` must be called then, outside of any loop over connections.
+        """
+        transport = self._transport
+        if self.reason is not None or self._failure is not None:
+            return False
+        if self._waiting is not None or transport is None:
+            return all(map(self._keep, payloads, names))
+        if isinstance(outcome, OSError):
+            return (
+                self._hand_over(transport, framed)
+                if transport.blocked(outcome)
+                else self._fail("client")
+            )
+        if outcome == NOT_NOW:
+            return self._hand_over(transport, transport.frame(self.alone(b"".join(payloads))))
+        return self._hand_over(transport, framed[outcome:])
+
+    def settle(self) -> Reason:
+        """End the stream after something that was not taken; returns the reason for which it ended."""
+        self.close(reason=self._failure or "error")
+        return self.reason or "error"
+
+    def drained(self) -> None:
+        """Take note that everything handed to the transport is gone; what waited meanwhile leaves, joined."""
+        transport = self._transport
+        if self.reason is not None or self._failure is not None or transport is None:
+            return
+        self.outbox -= self._on_way
+        self._on_way = self.stalled_ticks = 0
+        self.live = True
+        if self.held:
+            return
+        while self._waiting:
+            if not self._hand_over(
+                transport, transport.frame(self.alone(self._next_joined(self._waiting)))
+            ):
+                self.settle()
+                return
+            if self._on_way:
+                return
+        self._waiting = None
+        self.write = transport.direct or _not_now
+
+    def close(
+        self, *, reconnect: bool = True, reason: Reason = "server", last_words: bytes = b""
+    ) -> None:
+        """End the stream from this side, after what was delivered before; a second call changes nothing.
+
+        What had to wait is written by a clean end alone, and nothing for a client that is held or revoked; what is not has
+        failed. But who turns out to be gone only when these last words are written counts as reached.
+
+        Args:
+            reconnect: True cuts the stream, and every client comes back after its reconnection time. False tells it to stay
+                away, then ends cleanly (WHATWG HTML 9.2.3: after any end a browser returns; that time keeps it away).
+            reason: why, for whoever is told of the end; ``revoked`` says that the client's rights have ended.
+            last_words: events, ready, that overtake what waits for a client that is cut before it is :attr:`live`.
+        """
+        if self.reason is not None:
+            return
+        transport, waiting, words = self._transport, self._waiting, b""
+        if transport is not None and not self.held and reason != "revoked":
+            if not reconnect or waiting is None:
+                # Who missed something gets nothing later: it must come back for what it missed.
+                told = self._writer.pending and self._failure is None and not transport.closed()
+                words = b"".join(
+                    [*(waiting or {}).values(), *(self._writer.hand_out(self) if told else ())]
+                )
+            elif not self.live and transport.ready():
+                words = last_words
+        self.end(reason)
+        if transport is not None and not reconnect:
+            transport.finish(
+                transport.frame(self.alone(words + retry(AWAY))) + transport.last_frame
+            )
+        elif transport is not None:
+            if words:
+                with suppress(ConnectionError):
+                    transport.write(transport.frame(self.alone(words)))
+            transport.abort()
+
+    def end(self, reason: Reason) -> bool:
+        """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""
+        if self.reason is not None:
+            return False
+        self.reason = reason
+        self.write = _not_now
+        self._waiting = {}
+        self.outbox = self._on_way = 0
+        callback, self._on_end = self._on_end, None
+        if callback is not None:
+            try:
+                callback(self)
+            except Exception:
+                # Whoever ends many streams must be able to end the others, and this one's socket.
+                log.exception("on_end callback %r failed for %r", callback, self)
+        return True
+
+    def health(self) -> Health:
+        """Return how the stream is doing; asks the kernel, which costs a microsecond."""
+        transport = self._transport if self.reason is None else None
+        return Health(
+            self.outbox, self.stalled_ticks, None if transport is None else transport.kernel()
+        )
+
+    def read_acknowledged(self) -> bool:
+        """Look whether the peer's kernel has acknowledged anything since the last look: a sign of life."""
+        seen = (
+            self._transport.acknowledged()
+            if self._transport is not None and self.reason is None
+            else None
+        )
+        if seen is None or seen <= self.acknowledged:
+            return False
+        self.acknowledged = seen
+        return True
+
+    def _keep(self, payload: bytes, name: Hashable) -> bool:
+        """Let an event wait."""
+        waiting = self._waiting
+        if waiting is None:  # never so: only asked while something waits
+            return False
+        place = name if name is not None and self.conflate else object()
+        # The newest comes after everything that was delivered before it, not to the place of the one that it replaces.
+        replaced = waiting.pop(place, b"")
+        if replaced and self.step > BEHIND:
+            # What it never gets, later blocks must not point to.
+            self.step = BEHIND
+        size = self.outbox - len(replaced) + len(payload)
+        if size > self.max_outbox:
+            return self._fail("slow")
+        waiting[place] = payload
+        self.outbox = size
+        return True
+
+    def alone(self, payload: bytes) -> bytes:
+        """Return bytes of events as this client can read them, whatever it got before: compressed, where it is."""
+        compressor = self._writer.compressor
+        if compressor is None or self.step == PLAIN:
+            return payload
+        return compressor.independent(payload)
+
+    def _fail(self, reason: Reason) -> bool:
+        """Take note why the stream must be settled; until that is done nothing more is written. Returns False."""
+        self._failure = reason
+        self.write = _not_now
+        return False
+
+    def _hand_over(self, transport: Transport, framed: bytes) -> bool:
+        """Give bytes to the transport, whose business they are until it has drained; returns False if it is closed."""
+        if self._waiting is None:
+            self._waiting = {}
+            self.write = _not_now
+        try:
+            gone = transport.write(framed)
+        except ConnectionError:
+            return self._fail("client")
+        if not gone:
+            self._on_way = len(framed)
+            self.outbox += len(framed)
+        elif not self._waiting:
+            self._waiting = None
+            self.write = transport.direct or _not_now
+        return True
+
+    def _next_joined(self, waiting: dict[Hashable, bytes]) -> bytes:
+        """Take the next events from what waits, up to :data:`CATCH_UP` bytes, but one at least."""
+        payloads: list[bytes] = []
+        size = 0
+        for payload in waiting.values():
+            if payloads and size + len(payload) > CATCH_UP:
+                break
+            payloads.append(payload)
+            size += len(payload)
+        for place in tuple(islice(waiting, len(payloads))):
+            del waiting[place]
+        self.outbox -= size
+        return payloads[0] if len(payloads) == 1 else b"".join(payloads)

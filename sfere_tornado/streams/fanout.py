@@ -1,0 +1,94 @@
+"""Many connections behind the interface of one.
+
+An effect that sends does not know whether it has one connection before it or ten thousand: both have ``deliver``,
+``send`` and ``close``. An event is encoded once and framed once, however many receive it; a failing receiver never
+stops the others (see :mod:`.writer`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..wire.event_stream import Event, encode
+from .writer import AT_ONCE, Delivery, Failure, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from ..keys import Key, Pattern
+    from .connection import Connection
+    from .writer import Reason
+
+__all__ = ("Fanout",)
+
+
+class Fanout:
+    """A number of connections, reached together.
+
+    Args:
+        connections: the receivers; each gets the bytes once, in this order. The sequence must not be changed afterwards.
+        writer: writes what is delivered; by default at once.
+        pattern: whom it is meant for, also those who are not here at the moment; None when it is just these.
+        exclude: whom of the pattern it is not for.
+    """
+
+    __slots__ = ("connections", "deliveries", "exclude", "pattern", "writer")
+
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        writer: Writer = AT_ONCE,
+        *,
+        pattern: Key | Pattern | None = None,
+        exclude: Any = (),
+    ) -> None:
+        self.connections = connections
+        self.pattern = pattern
+        self.exclude = exclude
+        self.writer = writer
+        #: What was delivered to all of them so far.
+        self.deliveries: list[Delivery] = []
+
+    def __repr__(self) -> str:
+        return f"<Fanout of {len(self.connections)}, {len(self.failures())} failed>"
+
+    def __len__(self) -> int:
+        return len(self.connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self.connections)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no receiver is left."""
+        return all(connection.closed for connection in self.connections)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return every receiver that failed so far, each once, however many deliveries it missed."""
+        found: dict[Connection, Failure] = {}
+        for delivery in self.deliveries:
+            for failure in delivery.failures:
+                found.setdefault(failure.connection, failure)
+        return tuple(found.values())
+
+    def send(self, event: Event) -> Delivery:
+        """Encode one event and deliver it to all.
+
+        Raises:
+            EventTooLargeError: when the event is larger than the standard bound; nobody gets anything then.
+        """
+        return self.deliver(encode(event))
+
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Deliver ready bytes of the event stream, not framed, to all; see :meth:`Connection.deliver`."""
+        delivery = self.writer.deliver(self.connections, payload, name)
+        if not self.deliveries or self.deliveries[-1] is not delivery:
+            self.deliveries.append(delivery)
+        return delivery
+
+    def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
+        """End every stream, after what was delivered before; see :meth:`Connection.close`."""
+        # Once for all, instead of looking for each one's last words.
+        self.writer.flush()
+        for connection in self.connections:
+            connection.close(reconnect=reconnect, reason=reason)

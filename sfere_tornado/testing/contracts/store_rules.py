@@ -1,0 +1,65 @@
+"""What the rules of a store's contract are written with; no ``assert``, so that ``python -O`` changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ...keys import ANY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...stores import Removal, Store
+
+__all__ = ("ANN", "BRIAN", "LOBBY", "StoreRules", "Told", "raises", "same", "tell")
+
+#: Two keys, and the pattern of both.
+ANN: Final = ("default", ("lobby", "ann"))
+BRIAN: Final = ("default", ("lobby", "brian"))
+LOBBY: Final = (ANY, ("lobby", ANY))
+
+
+class StoreRules:
+    """Rules for a store; a subclass makes the store."""
+
+    def make_store(self, **options: Any) -> Store[Any]:
+        """Return a new, empty store.
+
+        Args:
+            options: any of ``same_key``, ``maxsize``, ``on_full``, ``categories`` and ``on_evict``, as the stores of
+                this package take them.
+        """
+        raise NotImplementedError
+
+
+class Told:
+    """What a store has told its callbacks."""
+
+    def __init__(self) -> None:
+        self.removals: list[Removal[Any]] = []
+        self.evictions: list[tuple[Any, Any, str]] = []
+
+
+def tell(store: Store[Any]) -> Told:
+    """Have a store's callbacks write down what they are told."""
+    told = Told()
+    store.on_removal = told.removals.append
+    store.on_evict = lambda *call: told.evictions.append(call)
+    return told
+
+
+def same(found: object, expected: object) -> None:
+    """Fail unless a store said what the contract says."""
+    if found != expected:
+        raise AssertionError(f"the store said {found!r}; the contract says {expected!r}")
+
+
+def raises(error: type[Exception], call: Callable[..., object], *arguments: object) -> Any:
+    """Fail unless a call raises an error of a kind; returns the error."""
+    try:
+        found = call(*arguments)
+    except error as raised:
+        return raised
+    raise AssertionError(
+        f"{arguments!r} was taken, with result {found!r}; the contract says {error.__name__}"
+    )

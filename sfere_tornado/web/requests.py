@@ -1,0 +1,192 @@
+"""A request as a dispatch: interceptors around a handler's verb method.
+
+Before the verb method run the ``before_dispatch`` stages of the hub, of the class, of the route; then the method, as the
+effect ``("request",)``; then the ``after_dispatch`` stages in reverse. The sfere interceptor is the innermost.
+
+How it hooks in. The constructor puts a function under the request's verb on the *instance*; Tornado's own look-up of the
+verb finds it after ``prepare``, XSRF check and authentication set-up. The first thing it does is to take itself out
+again. Class attributes stay as they are, so decorators such as ``@authenticated`` work and stay visible to hosts that
+audit them; and no Application has to be subclassed.
+
+What becomes of errors. The first error of a ``before`` stage or of the verb method reaches Tornado, as without a chain:
+``HTTPError`` and ``Finish`` mean what they always mean, and a request that a stage refused is never run. An
+``after_dispatch`` stage may raise ``HTTPError`` or ``Finish`` too; any other error there is logged, and the response
+that the method has made stands.
+"""
+
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from ..dispatch import log_error
+from ..errors import HubError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tornado.web import Application
+
+    from ..dispatch import Chain, Context, Dispatched, DispatchError
+    from ..hub import Hub
+    from ..streams.connection import Connection
+    from ..streams.fanout import Fanout
+
+    Base = RequestHandler
+else:
+    # A host's handlers have a base class of their own; the mixin goes before it.
+    Base = object
+
+__all__ = ("InterceptorMixin", "hub_of")
+
+
+class InterceptorMixin(Base):
+    """Makes each request of a handler a dispatch; put it before the handler class: ``class Message(InterceptorMixin, RequestHandler)``.
+
+    A route adds interceptors with ``(pattern, Message, {"interceptors": [...]})``.
+    """
+
+    #: The class's interceptors: inside of the hub's, outside of the route's.
+    interceptors: ClassVar[Sequence[Mapping[str, Any]]] = ()
+
+    def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
+        # Everything that a closing connection may touch is here before anything else runs.
+        self._context: Context | None = None
+        self._route_interceptors: Sequence[Mapping[str, Any]] = kwargs.pop("interceptors", ())
+        super().__init__(application, request, **kwargs)
+        verb = (request.method or "").lower()
+        if request.method in self.SUPPORTED_METHODS and self.intercepts(request.method):
+            method = getattr(self, verb)
+            self.__dict__[verb] = update_wrapper(partial(self._run_chain, verb), method)
+
+    @property
+    def hub(self) -> Hub:
+        """The hub of the application.
+
+        Raises:
+            HubError: when it has none.
+        """
+        return hub_of(self.application)
+
+    @property
+    def chain(self) -> Chain:
+        """The interceptors around this handler: the hub's, then the class's, then the route's."""
+        return self.hub.chain((*self.interceptors, *self._route_interceptors))
+
+    def intercepts(self, verb: str) -> bool:
+        """Tell whether requests of this verb, in capitals, run inside the chain; all do."""
+        return True
+
+    def connection_key(self) -> Any:
+        """Return the ``(category, id)`` of the client's event stream, or None when it has none; for overriding.
+
+        A request that gives one reaches the open stream of that key as ``system["sse"]``, so that :meth:`dispatch` of
+        ``send(...)`` goes there; and it is a sign of life that renews the stream's lease. Compute it from what the
+        server knows, such as ``self.current_user``.
+        """
+        return None
+
+    @property
+    def connection(self) -> Connection | Fanout | None:
+        """The open stream, or streams, of :meth:`connection_key`, while the request is being run; None when there is none."""
+        found: Connection | Fanout | None = (
+            None if self._context is None else self._context.system.get("sse")
+        )
+        # A fan-out to nobody keeps what is sent for whoever comes back; it is no open stream.
+        return found or None
+
+    def dispatch(
+        self,
+        effects: Any,
+        *,
+        system: Mapping[str, Any] | None = None,
+        dispatch_data: Mapping[str, Any] | None = None,
+    ) -> Dispatched:
+        """Dispatch one effect or several, as part of the request where it is being run.
+
+        Args:
+            effects: an effect or a list of them.
+            system: merged over the request's.
+            dispatch_data: merged over the request's.
+        """
+        if self._context is not None:
+            return self._context.dispatch(effects, system=system, data=dispatch_data)
+        merged = {"request": self.request, "handler": self, **(system or {})}
+        return self.hub.dispatch(
+            effects, system=merged, dispatch_data=dispatch_data, chain=self.chain
+        )
+
+    async def _run_chain(self, verb: str, *args: Any, **kwargs: Any) -> None:
+        del self.__dict__[verb]
+        method = getattr(self, verb)
+
+        def answer(ctx: Context) -> Any:
+            if ctx.errors or self._finished:
+                return None
+            self._context = ctx
+            return self._use(ctx, method(*args, **kwargs))
+
+        try:
+            await self._dispatch_request(("request",), answer, {})
+        finally:
+            self._context = None
+
+    def _use(self, ctx: Context, value: Any) -> Any:
+        """Return the result of the effect ``request`` for what the verb method returned; may be awaitable."""
+        return value
+
+    def _request_data(self) -> dict[str, Any]:
+        """Return the dispatch data of a request."""
+        return {"key": self.connection_key}
+
+    async def _dispatch_request(
+        self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
+    ) -> None:
+        """Run one effect of the request inside the chain; the error that concerns Tornado is raised when all is done."""
+        concerning: list[BaseException] = []
+
+        def report(error: DispatchError) -> None:
+            # Tornado logs what it is given; everything else is logged here, so that each error is logged once.
+            if not concerning and self._concerns_tornado(error):
+                concerning.append(error.exception)
+            else:
+                log_error(error)
+
+        hub = self.hub
+        await hub.dispatcher.run(
+            [effect],
+            system={
+                **hub.system,
+                "request": self.request,
+                "handler": self,
+                "answer": answer,
+                **system,
+            },
+            dispatch_data=self._request_data(),
+            chain=self.chain,
+            report=report,
+        )
+        if concerning:
+            raise concerning[0]
+
+    def _concerns_tornado(self, error: DispatchError) -> bool:
+        """Tell whether an error of the request is to be answered by Tornado, instead of only being logged."""
+        return not error.phase.startswith("after_") or isinstance(
+            error.exception, (HTTPError, Finish)
+        )
+
+
+def hub_of(application: Application) -> Hub:
+    """Return the hub of an application.
+
+    Raises:
+        HubError: when it has none.
+    """
+    found = application.settings.get("sfere")
+    if found is None:
+        raise HubError(
+            "the application has no hub; make it with Application(..., sfere=hub), or call hub.install(app)"
+        )
+    return cast("Hub", found)
