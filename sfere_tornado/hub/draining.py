@@ -59,9 +59,9 @@ async def drain(
     hub: Life,
     *,
     window: float,
-    timeout: float,
+    timeout: float,  # noqa: ASYNC109  # bounds several waits
     farewell: Any,
-    lame_duck: float,  # bounds several waits
+    lame_duck: float,
 ) -> bool:
     """Stop gracefully; see :meth:`Life.drain`.
 
@@ -169,9 +169,9 @@ async def run_until_signal(
     hub: Life,
     *,
     window: float,
-    timeout: float,
+    timeout: float,  # noqa: ASYNC109  # bounds several waits
     farewell: Any,
-    lame_duck: float,  # bounds several waits
+    lame_duck: float,
 ) -> None:
     """Wait for SIGINT or SIGTERM, then drain; see :meth:`Life.run_until_signal`."""
     loop = asyncio.get_running_loop()
