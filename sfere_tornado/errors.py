@@ -24,6 +24,7 @@ wrong. Facts are kept as attributes; the text is made from them.
     ├── UnknownEffectError (LookupError)        no effect and no action has that name
     ├── EffectShapeError (TypeError)            an item that is no effect tuple
     ├── ExpansionDepthError (RecursionError)    actions that expand without end
+    ├── StageAwaitError (TypeError)             a stage that must be awaited where none may
     ├── StageResultError (TypeError)            a stage that returned something else than the context or None
     ├── NoConnectionError (LookupError)         an effect needs a connection, and the dispatch has none
     ├── NoEventLoopError (RuntimeError)         something was to be awaited where no event loop runs
@@ -58,6 +59,7 @@ __all__ = (
     "PresenceFullError",
     "RegistryError",
     "SfereError",
+    "StageAwaitError",
     "StageResultError",
     "StoreError",
     "StoreFullError",
@@ -315,7 +317,7 @@ class UnknownEffectError(SfereError, LookupError):
 
 
 class EffectShapeError(SfereError, TypeError):
-    """An item is no effect: not a tuple or list that begins with a name; ``item`` is what was given."""
+    """An item is not an effect, which is a tuple that begins with a name; ``item`` is the item."""
 
     def __init__(self, problem: str, item: object) -> None:
         super().__init__(problem, item)
@@ -323,7 +325,10 @@ class EffectShapeError(SfereError, TypeError):
         self.item = item
 
     def __str__(self) -> str:
-        return f'{self.problem}: {self.item!r}; an effect is a tuple such as ("name", argument)'
+        return (
+            f"{self.problem}: {self.item!r}; make it with its constructor, such as send(...), or with "
+            'effect("name", ...); a list is never an effect'
+        )
 
 
 class ExpansionDepthError(SfereError, RecursionError):
@@ -335,6 +340,29 @@ class ExpansionDepthError(SfereError, RecursionError):
 
     def __str__(self) -> str:
         return f"actions were expanded {self.limit} levels deep without reaching effects; does one expand into itself?"
+
+
+class StageAwaitError(SfereError, TypeError):
+    """A stage returned something to be awaited, in a dispatch whose stages must not wait.
+
+    Args:
+        stage: the stage, such as ``before_dispatch``.
+        interceptor_id: the ``id`` of its interceptor.
+        kind: what the dispatch is, such as ``application``.
+    """
+
+    def __init__(self, stage: str, interceptor_id: object, kind: str) -> None:
+        super().__init__(stage, interceptor_id, kind)
+        self.stage = stage
+        self.interceptor_id = interceptor_id
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return (
+            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} must be awaited, and this is "
+            f"a dispatch of kind {self.kind!r}: only around requests and openings may stages await, "
+            "because elsewhere the order of what is sent would depend on them; await in an effect"
+        )
 
 
 class StageResultError(SfereError, TypeError):

@@ -26,6 +26,7 @@ from sfere_tornado.errors import (
     PresenceFullError,
     RegistryError,
     SfereError,
+    StageAwaitError,
     StageResultError,
     StoreError,
     StoreFullError,
@@ -163,13 +164,26 @@ ONE_OF_EACH = [
         EffectShapeError("no effect", "send"),
         (SfereError, TypeError),
         {"problem": "no effect", "item": "send"},
-        "no effect: 'send'; an effect is a tuple such as (\"name\", argument)",
+        (
+            "no effect: 'send'; make it with its constructor, such as send(...), or with "
+            'effect("name", ...); a list is never an effect'
+        ),
     ),
     (
         ExpansionDepthError(100),
         (SfereError, RecursionError),
         {"limit": 100},
         "actions were expanded 100 levels deep without reaching effects; does one expand into itself?",
+    ),
+    (
+        StageAwaitError("before_effect", "audit", "closing"),
+        (SfereError, TypeError),
+        {"stage": "before_effect", "interceptor_id": "audit", "kind": "closing"},
+        (
+            "stage 'before_effect' of interceptor 'audit' must be awaited, and this is a dispatch of "
+            "kind 'closing': only around requests and openings may stages await, because elsewhere "
+            "the order of what is sent would depend on them; await in an effect"
+        ),
     ),
     (
         StageResultError("before_effect", "audit", 7),

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..dispatch.effects import as_items
+from ..dispatch.effect import as_effects
 from ..errors import EffectShapeError
 from ..streams.connection import Connection
 from ..web.handlers import EVENT_STREAM_HEADERS, SSEMixin
@@ -221,7 +221,7 @@ class DatastarMixin(SSEMixin):
 
     def _greeting(self, connection: Connection) -> Any:
         # Not kept: they would be there as long as the stream.
-        effects, self._returned = as_items(self._returned), None
+        effects, self._returned = as_effects(self._returned), None
         own = None if self.with_open_sse else super()._greeting(connection)
         return _together_later(effects, own) if isawaitable(own) else _together(effects, own)
 
@@ -250,4 +250,4 @@ async def _together_later(effects: list[Any], own: Awaitable[Any]) -> list[Any] 
 
 def _together(effects: list[Any], own: Any) -> list[Any] | None:
     # None, not an empty list: there is then no dispatch for stages to stand around.
-    return [*effects, *as_items(own)] or None
+    return [*effects, *as_effects(own)] or None

@@ -13,14 +13,15 @@ This package knows neither HTTP nor connections, and imports nothing but the sta
 
 from __future__ import annotations
 
-from .actions import MAX_EXPANSION_DEPTH
-from .context import Context, DispatchError, Effect, Effects, Phase, Result
+from .context import Context, Kind
 from .describe import Description, Parameter
-from .dispatched import Dispatched, start_task
+from .dispatched import Dispatched, DispatchError, Phase, Result, start_task
 from .dispatcher import Dispatcher, log_error
+from .effect import Effect, Effects, effect
 from .interceptors import STAGES, Chain, Interceptor, fail_fast
 from .placeholders import MAX_PLACEHOLDER_DEPTH
 from .registry import Registry
+from .run import MAX_EXPANSION_DEPTH
 
 __all__ = (
     "MAX_EXPANSION_DEPTH",
@@ -35,10 +36,12 @@ __all__ = (
     "Effect",
     "Effects",
     "Interceptor",
+    "Kind",
     "Parameter",
     "Phase",
     "Registry",
     "Result",
+    "effect",
     "fail_fast",
     "log_error",
     "start_task",

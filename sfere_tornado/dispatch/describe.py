@@ -28,8 +28,7 @@ from ..errors import MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .dispatcher import Dispatcher
-    from .registry import Entry, Kind
+    from .registry import Entry, EntryKind, Registry
 
 __all__ = ("Description", "Parameter", "describe", "grep", "sample", "schemas")
 
@@ -37,7 +36,7 @@ _SECTION: Final = re.compile(
     r"^(Args|Returns|Raises|Yields|Example|Examples|Note|Notes):\s*$", re.MULTILINE
 )
 _ARGUMENT: Final = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
-_KINDS: Final[dict[str, Kind]] = {
+_KINDS: Final[dict[str, EntryKind]] = {
     "effects": "effect",
     "actions": "action",
     "placeholders": "placeholder",
@@ -61,7 +60,7 @@ class Parameter(NamedTuple):
 class Description(NamedTuple):
     """One effect, action or placeholder."""
 
-    kind: Kind
+    kind: EntryKind
     name: str
     #: The docstring up to its first section; empty when there is none.
     description: str
@@ -75,13 +74,11 @@ class Description(NamedTuple):
     registry: str
 
 
-def describe(
-    dispatcher: Dispatcher, what: str | None = None
-) -> list[Description] | Description | None:
-    """Describe what is registered with a dispatcher.
+def describe(registry: Registry, what: str | None = None) -> list[Description] | Description | None:
+    """Describe what is in a registry.
 
     Args:
-        dispatcher: whose.
+        registry: what is described.
         what: ``"effects"``, ``"actions"``, ``"placeholders"``, or None for all; or one name.
 
     Returns:
@@ -89,39 +86,39 @@ def describe(
         has the same name), or None when it is unknown.
     """
     if what is None:
-        return list(_all(dispatcher))
+        return list(_all(registry))
     if what in _KINDS:
-        return [_description(entry) for entry in dispatcher.registry.entries(_KINDS[what]).values()]
-    return _find(dispatcher, what)
+        return [_description(entry) for entry in registry.entries(_KINDS[what]).values()]
+    return _find(registry, what)
 
 
-def grep(dispatcher: Dispatcher, text: str | re.Pattern[str]) -> list[Description]:
+def grep(registry: Registry, text: str | re.Pattern[str]) -> list[Description]:
     """Search names, descriptions, parameters and metadata.
 
     Args:
-        dispatcher: whose.
+        registry: what is described.
         text: searched for literally, in whatever case; a compiled pattern is used as it is.
     """
     pattern = re.compile(re.escape(text), re.IGNORECASE) if isinstance(text, str) else text
     return [
-        found for found in _all(dispatcher) if any(pattern.search(word) for word in _words(found))
+        found for found in _all(registry) if any(pattern.search(word) for word in _words(found))
     ]
 
 
-def schemas(dispatcher: Dispatcher) -> dict[str, tuple[Parameter, ...]]:
+def schemas(registry: Registry) -> dict[str, tuple[Parameter, ...]]:
     """Return by name the parameters of all that have type hints; for a shared name as :func:`describe`."""
     found: dict[str, tuple[Parameter, ...]] = {}
-    for one in _all(dispatcher):
+    for one in _all(registry):
         if _has_schema(one):
             found.setdefault(one.name, one.parameters or ())
     return found
 
 
-def sample(dispatcher: Dispatcher, name: str, n: int | None = None) -> Any:
+def sample(registry: Registry, name: str, n: int | None = None) -> Any:
     """Make up effects that fit the type hints of a handler; what they would do is not considered.
 
     Args:
-        dispatcher: whose.
+        registry: what is described.
         name: of an effect, action or placeholder.
         n: how many; None for one that is not in a list.
 
@@ -137,7 +134,7 @@ def sample(dispatcher: Dispatcher, name: str, n: int | None = None) -> Any:
         from hypothesis.errors import NonInteractiveExampleWarning  # noqa: PLC0415  # the same
     except ImportError:
         raise MissingDependencyError("hypothesis", "sample", "pip install hypothesis") from None
-    found = _find(dispatcher, name)
+    found = _find(registry, name)
     if found is None or not _has_schema(found):
         return None
     try:
@@ -159,15 +156,15 @@ def sample(dispatcher: Dispatcher, name: str, n: int | None = None) -> Any:
     return made[0] if n is None else made
 
 
-def _all(dispatcher: Dispatcher) -> Iterator[Description]:
+def _all(registry: Registry) -> Iterator[Description]:
     for kind in _KINDS.values():
-        for entry in dispatcher.registry.entries(kind).values():
+        for entry in registry.entries(kind).values():
             yield _description(entry)
 
 
-def _find(dispatcher: Dispatcher, name: str) -> Description | None:
+def _find(registry: Registry, name: str) -> Description | None:
     for kind in _KINDS.values():
-        entry = dispatcher.registry.entries(kind).get(name)
+        entry = registry.entries(kind).get(name)
         if entry is not None:
             return _description(entry)
     return None

@@ -13,22 +13,72 @@ dispatch where it stands, and no further stage runs.
 from __future__ import annotations
 
 import asyncio
+from asyncio import CancelledError
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import NoEventLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-    from .context import DispatchError, Result
-
     Steps: TypeAlias = Generator[
         Awaitable[Any], Any, Any
     ]  # yields what must be awaited, is sent what came of it
     Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Future[None]]
 
-__all__ = ("Dispatched", "follow", "is_awaitable", "start", "start_task")
+__all__ = (
+    "OWN_FAULT",
+    "CancelledError",
+    "DispatchError",
+    "Dispatched",
+    "Phase",
+    "Result",
+    "follow",
+    "is_awaitable",
+    "start",
+    "start_task",
+)
+
+#: Where an error happened. ``state`` is ``system_to_state``. ``placeholder`` is the filling in of one
+#: item. ``action`` is the expansion of one item, also of one with an unknown name or a wrong shape.
+#: ``effect`` is the running of one effect. The others are the stages of interceptors.
+Phase: TypeAlias = Literal[
+    "state",
+    "placeholder",
+    "action",
+    "effect",
+    "before_dispatch",
+    "after_dispatch",
+    "before_action",
+    "after_action",
+    "before_effect",
+    "after_effect",
+]
+
+#: What a plain function raises by its own fault. A task's cancellation arrives where something is
+#: awaited, so a plain function that raises CancelledError has, for example, asked a cancelled future
+#: for its result. Passed on, it would stop whoever ends a thousand streams. Exit requests pass.
+OWN_FAULT = (Exception, CancelledError, GeneratorExit)
+
+
+class Result(NamedTuple):
+    """One effect that ran, and what its handler returned, awaited where necessary."""
+
+    effect: Any
+    value: Any
+
+
+class DispatchError(NamedTuple):
+    """One failure in a dispatch; the rest of the dispatch went on."""
+
+    phase: Phase
+    #: The effect, action or other item that failed; None where it was the dispatch as a whole.
+    item: Any
+    exception: BaseException
+    #: The ``id`` of the interceptor whose stage failed; None elsewhere, and for one without an id.
+    interceptor_id: Any = None
+
 
 #: Tasks under way. The event loop itself keeps tasks only weakly; each one leaves when it is done.
 _tasks: set[asyncio.Task[None]] = set()

@@ -1,20 +1,9 @@
-"""The dispatcher: effects in, results and errors out.
-
-The steps of one dispatch, in the order in which they happen:
-
-1. ``system_to_state`` makes the state of the system, if there is one.
-2. ``before_dispatch`` stages, in the order of the chain.
-3. Placeholders are filled in, in everything that was dispatched.
-4. Actions become effects, recursively; what each one produces is filled in again.
-5. Effects run, in order.
-6. ``after_dispatch`` stages, in the reverse order.
+"""The dispatcher: effects in, results and errors out; :mod:`.run` has the steps of one dispatch.
 
 Laws:
 
-- **What goes wrong is collected and reported once, and does not stop the rest**; step 6 always happens. Only what is
-  more than an exception (cancellation, exit) passes through.
-- **A dispatch runs at once, in the caller's turn**, as far as everything in it is synchronous: two dispatches in a row
-  happen in that order.
+- **A dispatch runs in the caller's turn**, as far as everything in it is synchronous: two dispatches
+  in a row happen in that order.
 - **The caller's dicts are never changed.**
 
 Not thread-safe: a dispatcher is used from one thread at a time.
@@ -25,23 +14,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .actions import expand_actions
-from .context import Context, DispatchError
+from ..errors import RegistryError
 from .describe import describe, grep, sample, schemas
-from .dispatched import Dispatched, follow, is_awaitable, start, start_task
-from .effects import as_items, run_effects
-from .interceptors import Chain, run_stages
-from .placeholders import fill_items
+from .dispatched import follow, start_task
+from .interceptors import STAGES, Chain
 from .registry import as_registry, merge
+from .run import Handlers, Run
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from .context import Effects
+    from .context import Kind
     from .describe import Description, Parameter
-    from .dispatched import Spawn, Steps
+    from .dispatched import Dispatched, DispatchError, Spawn
+    from .effect import Effects
     from .interceptors import Interceptor
+    from .registry import Registry
 
 __all__ = ("Dispatcher", "log_error")
 
@@ -71,9 +60,13 @@ class Dispatcher:
         spawn: starts a coroutine for the rest of a dispatch in which something must be awaited, keeps it until it is
             done, and returns its task; raises RuntimeError where no event loop runs.
         report: told of each error, once.
+        awaiting: the kinds of dispatch whose stages may await; None for all. Around the others, stages
+            that are coroutine functions do not run, and a plain stage whose result must be awaited is
+            a :class:`.StageAwaitError`.
 
     Raises:
-        RegistryError: when a registry or interceptor has the wrong shape.
+        RegistryError: when a registry or interceptor has the wrong shape, or one of them has a
+            coroutine function as a stage and stages may not always await.
     """
 
     def __init__(
@@ -83,22 +76,30 @@ class Dispatcher:
         interceptors: Iterable[Interceptor] = (),
         spawn: Spawn = start_task,
         report: Callable[[DispatchError], object] = log_error,
+        awaiting: Collection[Kind] | None = None,
     ) -> None:
         #: What all registries hold together.
-        self.registry = merge(as_registry(spec) for spec in registries)
-        self._effects = {name: entry.handler for name, entry in self.registry.effects.items()}
-        self._actions = {name: entry.handler for name, entry in self.registry.actions.items()}
-        self._placeholders = {
-            name: entry.handler for name, entry in self.registry.placeholders.items()
-        }
-        self._to_state = self.registry.to_state
+        self.registry: Registry = merge(as_registry(spec) for spec in registries)
+        self.handlers: Handlers = Handlers(
+            {name: entry.handler for name, entry in self.registry.effects.items()},
+            {name: entry.handler for name, entry in self.registry.actions.items()},
+            {name: entry.handler for name, entry in self.registry.placeholders.items()},
+            self.registry.to_state,
+            spawn,
+            report,
+            awaiting,
+        )
         self._outer = (*interceptors, *self.registry.interceptors)
-        self._spawn = spawn
-        self._report = report
         self._chain = self.chain()
+        if awaiting is not None:
+            _refuse_async(self._chain)
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {len(self._effects)} effects, {len(self._actions)} actions, {self._chain!r}>"
+        handlers = self.handlers
+        return (
+            f"<Dispatcher {len(handlers.effects)} effects, {len(handlers.actions)} actions, "
+            f"{self._chain!r}>"
+        )
 
     def chain(self, *more: Interceptor) -> Chain:
         """Return a chain for :meth:`dispatch`: the dispatcher's interceptors, then more, then the innermost ones.
@@ -121,6 +122,8 @@ class Dispatcher:
         dispatch_data: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
         report: Callable[[DispatchError], object] | None = None,
+        kind: Kind = "application",
+        subject: Any = None,
     ) -> Dispatched:
         """Dispatch at once, as far as everything is synchronous; from the first thing to be awaited on, as a task.
 
@@ -130,14 +133,22 @@ class Dispatcher:
             dispatch_data: what placeholders and handlers may read.
             chain: the interceptors, from :meth:`chain`, when not only the dispatcher's.
             report: told of each error, in place of the dispatcher's.
+            kind: what the dispatch is, for :attr:`.Context.kind`.
+            subject: what it is about, for :attr:`.Context.subject`.
 
         Returns:
             Results and errors, finished or under way; awaiting it waits for the end. Where no event loop runs it is
             always finished: what would have to be awaited is a :class:`NoEventLoopError` among the errors.
         """
-        dispatched, steps = self._begin(effects, system, dispatch_data, chain, report)
-        dispatched.task = start(steps, self._spawn)
-        return dispatched
+        return Run(
+            self.handlers,
+            chain or self._chain,
+            report or self.handlers.report,
+            kind,
+            subject,
+            dict(system) if system else {},
+            dict(dispatch_data) if dispatch_data else {},
+        ).start(effects)
 
     async def run(
         self,
@@ -147,6 +158,8 @@ class Dispatcher:
         dispatch_data: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
         report: Callable[[DispatchError], object] | None = None,
+        kind: Kind = "application",
+        subject: Any = None,
     ) -> Dispatched:
         """Dispatch inside of the caller's coroutine, so that cancellation and context variables are the caller's.
 
@@ -155,9 +168,18 @@ class Dispatcher:
         Returns:
             Results and errors; the dispatch is finished.
         """
-        dispatched, steps = self._begin(effects, system, dispatch_data, chain, report)
+        run = Run(
+            self.handlers,
+            chain or self._chain,
+            report or self.handlers.report,
+            kind,
+            subject,
+            dict(system) if system else {},
+            dict(dispatch_data) if dispatch_data else {},
+        )
+        steps = run.steps(effects)
         await follow(steps, next(steps, None))
-        return dispatched
+        return run.dispatched
 
     @property
     def system_schema(self) -> dict[str, Any] | None:
@@ -166,63 +188,28 @@ class Dispatcher:
 
     def describe(self, what: str | None = None) -> list[Description] | Description | None:
         """Describe what is registered; see :func:`sfere_tornado.dispatch.describe.describe`."""
-        return describe(self, what)
+        return describe(self.registry, what)
 
     def grep(self, text: str | re.Pattern[str]) -> list[Description]:
         """Search what is registered; see :func:`sfere_tornado.dispatch.describe.grep`."""
-        return grep(self, text)
+        return grep(self.registry, text)
 
     def schemas(self) -> dict[str, tuple[Parameter, ...]]:
         """Return the parameters of what is registered; see :func:`sfere_tornado.dispatch.describe.schemas`."""
-        return schemas(self)
+        return schemas(self.registry)
 
     def sample(self, name: str, n: int | None = None) -> Any:
         """Make up effects that fit; see :func:`sfere_tornado.dispatch.describe.sample`."""
-        return sample(self, name, n)
+        return sample(self.registry, name, n)
 
-    def _begin(
-        self,
-        effects: Effects,
-        system: Mapping[str, Any] | None,
-        dispatch_data: Mapping[str, Any] | None,
-        chain: Chain | None,
-        report: Callable[[DispatchError], object] | None,
-    ) -> tuple[Dispatched, Steps]:
-        ctx = Context(system, dispatch_data, self, chain or self._chain, report or self._report)
-        dispatched = Dispatched(ctx.results, ctx.errors)
-        return dispatched, self._steps(ctx, effects, chain or self._chain, dispatched)
 
-    def _steps(self, ctx: Context, effects: Effects, chain: Chain, dispatched: Dispatched) -> Steps:
-        self._take(ctx, effects)
-        if self._to_state is not None:
-            yield from self._find_state(ctx, self._to_state)
-        if chain.before_dispatch:
-            yield from run_stages(ctx, "before_dispatch", chain.before_dispatch)
-            if type(ctx.actions) is not list:
-                # A stage may have put anything there.
-                self._take(ctx, ctx.actions)
-        if not ctx.halted:
-            if self._placeholders:
-                ctx.actions = yield from fill_items(ctx, ctx.actions, self._placeholders)
-            yield from expand_actions(ctx, self._effects, self._actions, self._placeholders, chain)
-            yield from run_effects(ctx, self._effects, chain)
-        if chain.after_dispatch:
-            yield from run_stages(ctx, "after_dispatch", chain.after_dispatch)
-        # Stages may have put others in their place.
-        dispatched.results, dispatched.errors = ctx.results, ctx.errors
-
-    def _take(self, ctx: Context, effects: Any) -> None:
-        try:
-            ctx.actions = as_items(effects)
-        except Exception as error:
-            ctx.actions = []
-            ctx.record_error("action", effects, error)
-
-    def _find_state(self, ctx: Context, to_state: Callable[[dict[str, Any]], Any]) -> Steps:
-        try:
-            state = to_state(ctx.system)
-            if state is not None and is_awaitable(state):
-                state = yield state
-            ctx.state = state
-        except Exception as error:
-            ctx.record_error("state", None, error)
+def _refuse_async(chain: Chain) -> None:
+    for name in STAGES:
+        for stage in getattr(chain, name):
+            if stage.is_async:
+                raise RegistryError(
+                    f"interceptor {stage.interceptor_id!r}: {name} is a coroutine function. It would "
+                    "run around every dispatch, and the order of what is sent would depend on how "
+                    "long it waits. Make it a plain function, await in an effect, or put it into the "
+                    "interceptors of a handler class or route"
+                )

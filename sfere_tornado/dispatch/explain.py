@@ -12,19 +12,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from .actions import expand_actions
-from .context import Context
-from .dispatched import start
-from .effects import as_items
 from .interceptors import STAGES, Chain
-from .placeholders import fill_items
+from .run import Handlers, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from .context import DispatchError, Effects
-    from .dispatched import Steps
+    from .context import Context
+    from .dispatched import DispatchError
     from .dispatcher import Dispatcher
+    from .effect import Effects
 
 __all__ = ("Explanation", "Explain", "Preview", "Step", "explain")
 
@@ -92,9 +89,34 @@ def explain(
         The explanation. What would have to be awaited, such as an asynchronous action, is an error in it.
     """
     around = chain or dispatcher.chain()
-    told = Explanation([], [], [], [], _stages(around))
-    ctx = Context(system, dispatch_data, dispatcher, around, told.errors.append)
-    start(_steps(ctx, dispatcher, effects, told), _wait_for_nothing)
+    explanation = Explanation([], [], [], [], _stages(around))
+    handlers = dispatcher.handlers
+    fillers = {
+        name: partial(_fill, handler, name, explanation.placeholders)
+        for name, handler in handlers.placeholders.items()
+    }
+    watch = {
+        "id": "explain",
+        "after_action": lambda ctx: explanation.expansions.append((ctx.action, list(ctx.actions))),
+    }
+    run = Run(
+        Handlers(
+            dict.fromkeys(handlers.effects, _do_nothing),
+            handlers.actions,
+            fillers,
+            handlers.to_state,
+            _wait_for_nothing,
+            explanation.errors.append,
+        ),
+        Chain((watch,)),
+        explanation.errors.append,
+        "application",
+        None,
+        dict(system or {}),
+        dict(dispatch_data or {}),
+    )
+    run.start(effects)
+    ctx = run.ctx
 
     def nested(effects: Effects, system: Mapping[str, Any]) -> Explanation:
         return explain(
@@ -114,33 +136,8 @@ def explain(
                 details = preview(ctx, nested, *effect[1:])
             except Exception as error:
                 ctx.record_error("effect", effect, error)
-        told.steps.append(Step(effect, dict(details)))
-    return told
-
-
-def _steps(ctx: Context, dispatcher: Dispatcher, effects: Effects, told: Explanation) -> Steps:
-    registry = dispatcher.registry
-    try:
-        ctx.actions = as_items(effects)
-    except Exception as error:
-        ctx.record_error("action", effects, error)
-    if registry.to_state is not None:
-        try:
-            ctx.state = registry.to_state(ctx.system)
-        except Exception as error:
-            ctx.record_error("state", None, error)
-    fillers = {
-        name: partial(_fill, entry.handler, name, told.placeholders)
-        for name, entry in registry.placeholders.items()
-    }
-    watch = {
-        "id": "explain",
-        "after_action": lambda ctx: told.expansions.append((ctx.action, list(ctx.actions))),
-    }
-    ctx.actions = yield from fill_items(ctx, ctx.actions, fillers)
-    yield from expand_actions(
-        ctx, _handlers(registry.effects), _handlers(registry.actions), fillers, Chain((watch,))
-    )
+        explanation.steps.append(Step(effect, dict(details)))
+    return explanation
 
 
 def _fill(
@@ -155,28 +152,31 @@ def _fill(
     return value
 
 
-def _handlers(entries: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    return {name: entry.handler for name, entry in entries.items()}
-
-
 def _stages(chain: Chain) -> dict[str, tuple[Any, ...]]:
-    found = {stage: tuple(one for one, _ in getattr(chain, stage)) for stage in STAGES}
-    return {stage: ids for stage, ids in found.items() if ids}
+    ids = {name: tuple(stage.interceptor_id for stage in getattr(chain, name)) for name in STAGES}
+    return {name: present for name, present in ids.items() if present}
+
+
+def _do_nothing(ctx: Context, *arguments: Any) -> None:
+    """Stand for every effect: an explanation runs none."""
 
 
 def _wait_for_nothing(rest: Coroutine[Any, Any, None]) -> NoReturn:
     raise RuntimeError("an explanation waits for nothing")
 
 
-def _lines(told: Explanation, indent: str = "") -> list[str]:
+def _lines(explanation: Explanation, indent: str = "") -> list[str]:
     lines = [
-        f"{indent}stage {stage}: {', '.join(map(str, ids))}" for stage, ids in told.stages.items()
+        f"{indent}stage {stage}: {', '.join(map(str, ids))}"
+        for stage, ids in explanation.stages.items()
     ]
-    lines += [f"{indent}placeholder {one!r} is {value!r}" for one, value in told.placeholders]
-    for action, produced in told.expansions:
+    lines += [
+        f"{indent}placeholder {one!r} is {value!r}" for one, value in explanation.placeholders
+    ]
+    for action, produced in explanation.expansions:
         lines.append(f"{indent}action {action!r} becomes {len(produced)} of:")
         lines += [f"{indent}    {item!r}" for item in produced]
-    for effect, details in told.steps:
+    for effect, details in explanation.steps:
         lines.append(f"{indent}effect {effect!r}")
         for name, detail in details.items():
             if isinstance(detail, Explanation):
@@ -186,5 +186,5 @@ def _lines(told: Explanation, indent: str = "") -> list[str]:
                 lines.append(f"{indent}    {name}: {detail}")
     return lines + [
         f"{indent}error in {error.phase} of {error.item!r}: {error.exception}"
-        for error in told.errors
+        for error in explanation.errors
     ]

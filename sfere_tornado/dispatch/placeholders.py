@@ -1,15 +1,16 @@
-"""Placeholders: tuples inside of effects that are filled in from the dispatch data.
+"""Placeholders: tuples inside effects that are replaced by values from the dispatch data.
 
-``("send", ("signal", "name"))`` becomes ``("send", "brian")`` when a placeholder ``signal`` is registered. Arguments of
-a placeholder are filled in before it, and what it returns is filled in again.
+``("send", ("signal", "name"))`` becomes ``("send", "brian")`` where a placeholder ``signal`` is
+registered. The arguments of a placeholder are filled in before it runs, and its result is filled in
+again.
 
 Laws:
 
-- **Only an exact tuple is a placeholder**, one that begins with a registered name. Lists never are, and JSON knows no
-  tuples: so nothing that a client sends is ever taken for one. Neither are subclasses of tuple, such as keys, patterns
-  and events, which are left alone together with all that is in them.
-- **Plain data is walked**: tuples, lists, and the values of dicts, of exactly these types. What nothing was filled in
-  to stays the same object; nothing is changed in place.
+- **Only an exact tuple is a placeholder**, one that begins with a registered name. Lists never are,
+  and JSON has no tuples, so data that a client sends is never taken for one. Keys, patterns and other
+  subclasses of tuple are left alone, with all that is in them; effects are walked.
+- **Plain data is walked**: tuples, lists and the values of dicts, of exactly these types. A value in
+  which nothing was replaced stays the same object; nothing is changed in place.
 - **A placeholder that returns itself stays**, to be filled in by a continuation that has the data.
 """
 
@@ -17,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .dispatched import is_awaitable
-from .effects import as_items
+from .dispatched import CancelledError, is_awaitable
+from .effect import Effect, as_effects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_PLACEHOLDER_DEPTH", "fill", "fill_items")
 
-#: Placeholders within placeholders, as arguments or as what one returns. Nobody needs more than two or three; one that
-#: returns itself with more around it stops here, and is left as data.
+#: Placeholders within placeholders, 10: as arguments, or as what one returns. Designs need two or
+#: three; one that returns itself with more around it stops here and is left as data.
 MAX_PLACEHOLDER_DEPTH: Final = 10
 
-_WALKED: Final = frozenset({tuple, list, dict})
+_WALKED: Final = frozenset({tuple, list, dict, Effect})
 
 
 def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[..., Any]]) -> Steps:
-    """Fill in the placeholders of items; returns the list of what became of them.
+    """Fill in the placeholders of items, and return the list of the results.
 
-    An item that is a placeholder itself may become one effect or several. An item in which a placeholder fails is
-    dropped, with an error.
+    An item that is itself a placeholder may become one effect or several. An item in which a
+    placeholder fails is dropped, with an error.
 
     Args:
         ctx: the context, for its dispatch data and its errors.
@@ -54,7 +55,7 @@ def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[.
         try:
             value = yield from fill(item, ctx.dispatch_data, handlers)
             if _is_placeholder(item, handlers):
-                filled += as_items(value)
+                filled += as_effects(value)
             else:
                 filled.append(value)
         except Exception as error:
@@ -65,44 +66,49 @@ def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[.
 def fill(
     value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int = 0
 ) -> Steps:
-    """Fill in the placeholders in one value of a walked type; returns the value, the same object if there were none.
+    """Fill in the placeholders in one value; return it, the same object where there are none.
 
     Args:
-        value: a tuple, list or dict.
+        value: a tuple, list, dict or effect.
         data: the dispatch data.
         handlers: the placeholders by name.
         depth: placeholders around this value.
     """
     if not _is_placeholder(value, handlers):
-        return (yield from _fill_parts(value, data, handlers, depth))
+        return (yield from _fill_members(value, data, handlers, depth))
     if depth >= MAX_PLACEHOLDER_DEPTH:
         return value
-    ready = yield from _fill_parts(value, data, handlers, depth + 1)
-    found = handlers[ready[0]](data, *ready[1:])
-    if found is not None and is_awaitable(found):
-        found = yield found
-    if type(found) not in _WALKED or (type(found) is tuple and found == ready):
-        return found
-    return (yield from fill(found, data, handlers, depth + 1))
+    ready = yield from _fill_members(value, data, handlers, depth + 1)
+    try:
+        result = handlers[ready[0]](data, *ready[1:])
+    except (CancelledError, GeneratorExit) as error:
+        # Its own fault: nothing is awaited in a call. Passed on, it would look like the end of the
+        # task that runs the dispatch.
+        raise RuntimeError(f"placeholder {ready[0]!r} raised {error!r}") from error
+    if result is not None and is_awaitable(result):
+        result = yield result
+    if type(result) not in _WALKED or (type(result) is tuple and result == ready):
+        return result
+    return (yield from fill(result, data, handlers, depth + 1))
 
 
-def _fill_parts(
+def _fill_members(
     value: Any, data: dict[str, Any], handlers: Mapping[str, Callable[..., Any]], depth: int
 ) -> Steps:
-    parts = list(value.values()) if type(value) is dict else value
+    members = list(value.values()) if type(value) is dict else value
     changed: list[Any] | None = None
-    for index, part in enumerate(parts):
-        if type(part) not in _WALKED:
+    for index, member in enumerate(members):
+        if type(member) not in _WALKED:
             continue
-        filled = yield from fill(part, data, handlers, depth)
-        if filled is not part:
-            changed = list(parts) if changed is None else changed
+        filled = yield from fill(member, data, handlers, depth)
+        if filled is not member:
+            changed = list(members) if changed is None else changed
             changed[index] = filled
     if changed is None:
         return value
     if type(value) is dict:
         return dict(zip(value, changed, strict=True))
-    return changed if type(value) is list else tuple(changed)
+    return type(value)(changed)
 
 
 def _is_placeholder(value: Any, handlers: Mapping[str, Callable[..., Any]]) -> bool:

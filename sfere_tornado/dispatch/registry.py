@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from .interceptors import Interceptor
 
-__all__ = ("Entry", "Kind", "Registry", "as_registry", "merge")
+__all__ = ("Entry", "EntryKind", "Registry", "as_registry", "merge")
 
 log = logging.getLogger("sfere_tornado.dispatch")
 
-Kind: TypeAlias = Literal["effect", "action", "placeholder"]
+EntryKind: TypeAlias = Literal["effect", "action", "placeholder"]
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _KEYS: Final = (
@@ -41,7 +41,7 @@ _KEYS: Final = (
 class Entry(NamedTuple):
     """One handler under its name."""
 
-    kind: Kind
+    kind: EntryKind
     name: str
     handler: Callable[..., Any]
     #: The name of the registry that it was registered with.
@@ -100,7 +100,7 @@ class Registry:
                 )
                 raise RegistryError(f"a registry has no {key!r}; {hint}")
         registry = cls(given.get("name", "registry"))
-        kinds: tuple[tuple[Kind, str], ...] = (
+        kinds: tuple[tuple[EntryKind, str], ...] = (
             ("effect", "effects"),
             ("action", "actions"),
             ("placeholder", "placeholders"),
@@ -240,14 +240,18 @@ class Registry:
         self.to_state = function
         return function
 
-    def entries(self, kind: Kind) -> dict[str, Entry]:
+    def entries(self, kind: EntryKind) -> dict[str, Entry]:
         """Return the entries of one kind by name; the registry's own dict."""
         return {"effect": self.effects, "action": self.actions, "placeholder": self.placeholders}[
             kind
         ]
 
     def _register(
-        self, kind: Kind, name: Any, system_keys: Iterable[str] | None, metadata: dict[str, Any]
+        self,
+        kind: EntryKind,
+        name: Any,
+        system_keys: Iterable[str] | None,
+        metadata: dict[str, Any],
     ) -> Any:
         if callable(name):
             self._add(kind, getattr(name, "__name__", None), name, system_keys, metadata)
@@ -262,7 +266,7 @@ class Registry:
 
     def _add(
         self,
-        kind: Kind,
+        kind: EntryKind,
         name: Any,
         handler: Any,
         system_keys: Iterable[str] | None,

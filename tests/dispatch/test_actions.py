@@ -150,10 +150,15 @@ def test_malformed_items_are_errors(quiet, registry, item):
     ]
 
 
-def test_a_list_is_an_effect_like_a_tuple(quiet, registry):
-    """Within a list of effects, one may be written as a list; it stays one in its result."""
-    done = quiet(registry).dispatch([["log", 1]])
-    assert done.results == [(["log", 1], 1)]
+@pytest.mark.parametrize("effects", [[["log", 1]], ["log", 1], [["log"], ("log", 2)]])
+def test_a_list_is_never_an_effect(quiet, registry, effects):
+    """JSON has lists and no tuples: what a client sends is not run, and each item is an error."""
+    done = quiet(registry).dispatch(effects)
+    assert [result.effect for result in done.results] == [
+        each for each in effects if type(each) is tuple
+    ]
+    assert {type(error.exception) for error in done.errors} == {EffectShapeError}
+    assert "make it with its constructor" in str(done.errors[0].exception)
 
 
 def test_name_of_both_kinds_is_an_effect(quiet, registry):

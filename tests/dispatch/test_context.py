@@ -74,9 +74,9 @@ def test_the_callers_dicts_are_never_changed(quiet, registry):
 def test_repr_tells_the_state(quiet):
     """The repr tells what was dispatched, how far it is, and whether it was halted."""
     ctx = context_of(quiet())
-    assert repr(ctx) == "<Context 0 results, 0 errors, actions=[]>"
+    assert repr(ctx) == "<Context application, 0 results, 0 errors, actions=[]>"
     ctx.halt()
-    assert repr(ctx).startswith("<Context halted, 0 results")
+    assert repr(ctx).startswith("<Context application, halted, 0 results")
 
 
 # -- continuations

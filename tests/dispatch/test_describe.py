@@ -69,12 +69,12 @@ def one(handler, name="it"):
     """Return the description of one handler."""
     registry = Registry()
     registry.effect(name)(handler)
-    return describe(Dispatcher([registry]), name)
+    return describe(Dispatcher([registry]).registry, name)
 
 
 def test_a_description_has_everything(dispatcher):
     """A described effect has kind, name, text, parameters, system keys, metadata and its registry's name."""
-    found = describe(dispatcher, "greet")
+    found = describe(dispatcher.registry, "greet")
     assert (found.kind, found.name, found.registry) == ("effect", "greet", "people")
     assert found.description == "Say hello to somebody.\n\nNobody is left out."
     assert found.system_keys == ("db", "sse")
@@ -88,36 +88,45 @@ def test_a_description_has_everything(dispatcher):
 
 def test_without_docstring_and_hints(dispatcher):
     """What is not described has an empty text, parameters without types, and no system keys."""
-    found = describe(dispatcher, "bare")
+    found = describe(dispatcher.registry, "bare")
     assert (found.description, found.system_keys, found.metadata) == ("", None, {})
     assert found.parameters == (Parameter("value", None, True, None, False, ""),)
 
 
 def test_describe_all_or_one_kind(dispatcher):
     """Without a word everything is described, with the name of a kind that kind only."""
-    assert [found.name for found in describe(dispatcher)] == ["greet", "bare", "welcome", "now"]
-    assert [found.name for found in describe(dispatcher, "effects")] == ["greet", "bare"]
-    assert [found.name for found in describe(dispatcher, "actions")] == ["welcome"]
-    assert [found.name for found in describe(dispatcher, "placeholders")] == ["now"]
-    assert {found.kind for found in describe(dispatcher)} == {"effect", "action", "placeholder"}
+    assert [found.name for found in describe(dispatcher.registry)] == [
+        "greet",
+        "bare",
+        "welcome",
+        "now",
+    ]
+    assert [found.name for found in describe(dispatcher.registry, "effects")] == ["greet", "bare"]
+    assert [found.name for found in describe(dispatcher.registry, "actions")] == ["welcome"]
+    assert [found.name for found in describe(dispatcher.registry, "placeholders")] == ["now"]
+    assert {found.kind for found in describe(dispatcher.registry)} == {
+        "effect",
+        "action",
+        "placeholder",
+    }
 
 
 def test_describe_unknown_name(dispatcher):
     """A name that nobody has registered has no description."""
-    assert describe(dispatcher, "unknown") is None
+    assert describe(dispatcher.registry, "unknown") is None
 
 
 def test_describe_of_a_shared_name_is_the_effects(registry):
     """Of an effect and an action with one name, the effect is described, for it is what would run."""
     registry.action("greet")(lambda state: [])
-    assert describe(Dispatcher([registry]), "greet").kind == "effect"
+    assert describe(Dispatcher([registry]).registry, "greet").kind == "effect"
 
 
 def test_methods_do_the_same(dispatcher):
     """The dispatcher has the four as methods."""
-    assert dispatcher.describe("now") == describe(dispatcher, "now")
-    assert dispatcher.grep("hello") == grep(dispatcher, "hello")
-    assert dispatcher.schemas() == schemas(dispatcher)
+    assert dispatcher.describe("now") == describe(dispatcher.registry, "now")
+    assert dispatcher.grep("hello") == grep(dispatcher.registry, "hello")
+    assert dispatcher.schemas() == schemas(dispatcher.registry)
     assert dispatcher.sample("welcome") == ("welcome",)
 
 
@@ -185,9 +194,9 @@ def test_handler_without_a_readable_signature():
     registry = Registry()
     registry.effect("builtin")(min)
     dispatcher = Dispatcher([registry])
-    assert describe(dispatcher, "builtin").parameters is None
-    assert schemas(dispatcher) == {}
-    assert sample(dispatcher, "builtin") is None
+    assert describe(dispatcher.registry, "builtin").parameters is None
+    assert schemas(dispatcher.registry) == {}
+    assert sample(dispatcher.registry, "builtin") is None
 
 
 def test_hint_for_type_checkers_only_spoils_no_other():
@@ -237,15 +246,19 @@ def test_docstring_of_one_line_and_odd_sections():
 )
 def test_grep_searches_text_literally(dispatcher, text, names):
     """Text is searched for in any case, literally, in names, texts, parameters and all metadata."""
-    assert [found.name for found in grep(dispatcher, text) if found.name != "bare"] == names
+    assert [
+        found.name for found in grep(dispatcher.registry, text) if found.name != "bare"
+    ] == names
 
 
 def test_grep_takes_a_pattern_as_it_is(dispatcher):
     """A compiled pattern is used with its own flags."""
-    assert [found.name for found in grep(dispatcher, re.compile("^(now|Welcome)$"))] == ["now"]
-    assert [found.name for found in grep(dispatcher, re.compile("^Welcome$", re.IGNORECASE))] == [
-        "welcome"
+    assert [found.name for found in grep(dispatcher.registry, re.compile("^(now|Welcome)$"))] == [
+        "now"
     ]
+    assert [
+        found.name for found in grep(dispatcher.registry, re.compile("^Welcome$", re.IGNORECASE))
+    ] == ["welcome"]
 
 
 # -- schemas and samples
@@ -253,14 +266,14 @@ def test_grep_takes_a_pattern_as_it_is(dispatcher):
 
 def test_schemas_leave_out_what_has_no_hints(dispatcher):
     """Everything with type hints is there by name; what lacks them is not; no parameters are a schema too."""
-    assert list(schemas(dispatcher)) == ["greet", "welcome", "now"]
-    assert schemas(dispatcher)["welcome"] == ()
-    assert schemas(dispatcher)["now"][0].type == Literal["utc", "local"]
+    assert list(schemas(dispatcher.registry)) == ["greet", "welcome", "now"]
+    assert schemas(dispatcher.registry)["welcome"] == ()
+    assert schemas(dispatcher.registry)["now"][0].type == Literal["utc", "local"]
 
 
 def test_sample_is_one_tuple(dispatcher):
     """A sample begins with the name, and its arguments have the types of the hints."""
-    name, first, times, *more = sample(dispatcher, "greet")
+    name, first, times, *more = sample(dispatcher.registry, "greet")
     assert name == "greet"
     assert (type(first), type(times)) == (str, int)
     assert all(isinstance(value, str) for value in more)
@@ -268,18 +281,18 @@ def test_sample_is_one_tuple(dispatcher):
 
 def test_sample_of_several(dispatcher):
     """Asked for a number, sample gives a list of so many."""
-    several = sample(dispatcher, "now", 5)
+    several = sample(dispatcher.registry, "now", 5)
     assert len(several) == 5
     assert {effect[0] for effect in several} == {"now"}
     assert {effect[1] for effect in several} <= {"utc", "local"}
-    assert sample(dispatcher, "now", 0) == []
+    assert sample(dispatcher.registry, "now", 0) == []
 
 
 @pytest.mark.parametrize("name", ["unknown", "bare"])
 def test_no_sample_without_a_schema(dispatcher, name):
     """Without hints, or without anything of that name, there is no sample."""
-    assert sample(dispatcher, name) is None
-    assert sample(dispatcher, name, 3) is None
+    assert sample(dispatcher.registry, name) is None
+    assert sample(dispatcher.registry, name, 3) is None
 
 
 def test_no_sample_of_what_nothing_can_be_made_of():
@@ -290,7 +303,7 @@ def test_no_sample_of_what_nothing_can_be_made_of():
 
     registry = Registry()
     registry.effect(greet)
-    assert sample(Dispatcher([registry]), "greet") is None
+    assert sample(Dispatcher([registry]).registry, "greet") is None
 
 
 def test_any_within_hints_can_be_sampled():
@@ -303,7 +316,7 @@ def test_any_within_hints_can_be_sampled():
 
     registry = Registry()
     registry.effect(put)
-    name, _, two, three, *more = sample(Dispatcher([registry]), "put")
+    name, _, two, three, *more = sample(Dispatcher([registry]).registry, "put")
     assert name == "put"
     assert isinstance(two, dict)
     assert three is None or isinstance(three, list)
@@ -314,7 +327,7 @@ def test_without_hypothesis_sample_says_what_to_install(dispatcher, monkeypatch)
     """Where hypothesis is missing the error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(MissingDependencyError, match="pip install hypothesis") as caught:
-        sample(dispatcher, "greet")
+        sample(dispatcher.registry, "greet")
     assert caught.value.package == "hypothesis"
 
 
@@ -329,5 +342,5 @@ def test_sampled_effects_can_be_dispatched():
         return 2 * number
 
     dispatcher = Dispatcher([registry])
-    for effect in sample(dispatcher, "double", 3):
+    for effect in sample(dispatcher.registry, "double", 3):
         assert dispatcher.dispatch(effect).results[0].value == 2 * effect[1]

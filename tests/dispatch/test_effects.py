@@ -1,13 +1,14 @@
 """Effects: what can be dispatched, how it runs, what is returned."""
 
 import asyncio
+from collections.abc import Sequence
 from types import NoneType
 from typing import get_args, get_origin
 
 import pytest
 
-from sfere_tornado.dispatch import Dispatched, Effect, Effects, Registry
-from sfere_tornado.dispatch.effects import as_items
+from sfere_tornado.dispatch import Dispatched, Effect, Effects, Registry, effect
+from sfere_tornado.dispatch.effect import as_effects
 from sfere_tornado.errors import EffectShapeError
 
 
@@ -35,26 +36,59 @@ def registry():
 )
 def test_what_can_be_dispatched(given, items):
     """One effect is a tuple that begins with a string; any other tuple or list holds several; None is nothing."""
-    assert as_items(given) == items
+    assert as_effects(given) == items
 
 
 def test_the_callers_list_is_copied():
     """What was given is not the list that a dispatch works on."""
     given = [("log", 1)]
-    assert as_items(given) is not given
+    assert as_effects(given) is not given
 
 
 @pytest.mark.parametrize("given", [5, "log", {"log": 1}, iter([])])
 def test_nothing_else_can_be_dispatched(given):
     """Anything but a tuple, a list or None is refused."""
     with pytest.raises(EffectShapeError, match="neither an effect nor a list of effects"):
-        as_items(given)
+        as_effects(given)
 
 
 def test_type_aliases_name_the_shapes():
-    """One effect is a tuple; what can be dispatched is one, a list or None: both have names for type checkers."""
-    assert get_origin(Effect) is tuple
-    assert [get_origin(part) or part for part in get_args(Effects)] == [tuple, list, NoneType]
+    """One effect is a tuple; one, a sequence of them or None can be dispatched."""
+    assert issubclass(Effect, tuple)
+    assert [get_origin(part) or part for part in get_args(Effects)] == [
+        Effect,
+        tuple,
+        Sequence,
+        NoneType,
+    ]
+
+
+def test_an_effect_equals_the_plain_tuple():
+    """An effect made by name compares with plain tuples, and knows its name."""
+    made = effect("log", 1)
+
+    assert made == ("log", 1)
+    assert (made.name, hash(made)) == ("log", hash(("log", 1)))
+
+
+@pytest.mark.parametrize("name", ["", None, 1, ("log",)])
+def test_an_effect_needs_a_name(name):
+    """A name that is not a string, or is empty, is refused where the effect is made."""
+    with pytest.raises(EffectShapeError, match="the name of an effect"):
+        effect(name)
+
+
+@pytest.mark.parametrize("exception", [asyncio.CancelledError, GeneratorExit])
+def test_the_own_cancellation_of_a_handler_is_an_error(quiet, registry, exception):
+    """A plain handler that raises a cancellation of its own stops nothing: the rest runs."""
+
+    @registry.effect
+    def leave(ctx):
+        raise exception
+
+    done = quiet(registry).dispatch([("leave",), ("log", 1)])
+    assert [result.value for result in done.results] == [1]
+    assert [type(error.exception) for error in done.errors] == [exception]
 
 
 def test_results_are_pairs_in_order(quiet, registry):
@@ -198,7 +232,7 @@ def test_unfinished_dispatch_as_a_result_is_awaited(quiet, registry):
     )
 
 
-@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
 def test_more_than_an_exception_passes_through(quiet, registry, exception):
     """Exits are not collected: they reach whoever dispatched, and nothing further runs."""
     ran = []

@@ -58,12 +58,12 @@ def run(quiet, registry, effects, *interceptors, **arguments):
 def test_every_stage_may_stand_alone(stage):
     """An interceptor has any subset of the stages."""
     chain = Chain([{"id": "x", stage: nothing}])
-    assert getattr(chain, stage) == (("x", nothing),)
+    assert getattr(chain, stage) == (("x", nothing, False),)
 
 
 def test_id_is_optional():
     """An interceptor without an id is known as None."""
-    assert Chain([{"before_effect": nothing}]).before_effect == ((None, nothing),)
+    assert Chain([{"before_effect": nothing}]).before_effect == ((None, nothing, False),)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_wrong_shapes_are_refused_at_once(quiet, interceptor, text):
 def test_after_stages_stand_in_reverse():
     """A chain keeps the stages of each phase in the order in which they run."""
     chain = Chain([{"id": n, "before_effect": nothing, "after_effect": nothing} for n in (1, 2, 3)])
-    assert [name for name, _ in chain.before_effect] == [1, 2, 3]
-    assert [name for name, _ in chain.after_effect] == [3, 2, 1]
+    assert [stage.interceptor_id for stage in chain.before_effect] == [1, 2, 3]
+    assert [stage.interceptor_id for stage in chain.after_effect] == [3, 2, 1]
     assert repr(chain) == "<Chain of [1, 2, 3]>"
 
 

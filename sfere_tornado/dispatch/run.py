@@ -1,0 +1,349 @@
+"""One dispatch, from its first step to its last.
+
+The steps, in the order in which they happen:
+
+1. ``system_to_state`` makes the state of the system, where there is one.
+2. ``before_dispatch`` stages run, in the order of the chain.
+3. Placeholders are filled in, in everything that was dispatched.
+4. Actions become effects, recursively, depth first and in place; what each one produces is filled in
+   again.
+5. Effects run, in order, one after the other, also those that are awaited.
+6. ``after_dispatch`` stages run, in the reverse order.
+
+The steps are a generator that yields what must be awaited; :mod:`.dispatched` drives it.
+
+Laws:
+
+- **What goes wrong is collected and reported once, and does not stop the rest.** Step 6 always
+  happens. Cancellation of the task that awaits, and an exit request, pass through.
+- **Expansion ends.** Of an action :data:`MAX_EXPANSION_DEPTH` levels deep nothing is expanded: an
+  action that expands into itself twice would never end otherwise.
+- **What costs nothing is not done.** Most dispatches are one effect without stages around it, and the
+  library dispatches one for each event that it sends: steps without work are not called.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import (
+    EffectShapeError,
+    ExpansionDepthError,
+    StageAwaitError,
+    StageResultError,
+    UnknownEffectError,
+    nearest,
+)
+from .context import Context
+from .dispatched import OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, start
+from .effect import as_effects
+from .placeholders import fill_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from .context import Kind
+    from .dispatched import Phase, Spawn, Steps
+    from .effect import Effects
+    from .interceptors import Chain, Stage
+
+__all__ = ("MAX_EXPANSION_DEPTH", "Handlers", "Run")
+
+log = logging.getLogger("sfere_tornado.dispatch")
+
+#: Actions within actions, 100: far deeper than a design that people can follow. An action that expands
+#: into itself ends here.
+MAX_EXPANSION_DEPTH: Final = 100
+
+
+class Handlers:
+    """What a dispatcher's registries hold, ready to be called.
+
+    Args:
+        effects: the effects by name; they win over actions of the same name.
+        actions: the actions by name.
+        placeholders: the placeholders by name.
+        to_state: makes the state of the system, or None.
+        spawn: starts a coroutine for the rest of a dispatch.
+        report: told of each error, where a dispatch has no report of its own.
+        awaiting: the kinds of dispatch whose stages may await; None for all.
+    """
+
+    __slots__ = (
+        "actions",
+        "awaiting",
+        "effects",
+        "placeholders",
+        "report",
+        "spawn",
+        "to_state",
+    )
+
+    def __init__(
+        self,
+        effects: Mapping[str, Callable[..., Any]],
+        actions: Mapping[str, Callable[..., Any]],
+        placeholders: Mapping[str, Callable[..., Any]],
+        to_state: Callable[[dict[str, Any]], Any] | None,
+        spawn: Spawn,
+        report: Callable[[DispatchError], object],
+        awaiting: Collection[Kind] | None = None,
+    ) -> None:
+        self.effects: Mapping[str, Callable[..., Any]] = effects
+        self.actions: Mapping[str, Callable[..., Any]] = actions
+        self.placeholders: Mapping[str, Callable[..., Any]] = placeholders
+        self.to_state: Callable[[dict[str, Any]], Any] | None = to_state
+        self.spawn: Spawn = spawn
+        self.report: Callable[[DispatchError], object] = report
+        self.awaiting: Collection[Kind] | None = awaiting
+
+
+class Run:
+    """One dispatch under way.
+
+    Args:
+        handlers: the dispatcher's.
+        chain: the interceptors, for continuations too.
+        report: told of each error, once.
+        kind: what the dispatch is.
+        subject: what it is about, for the code that starts it.
+        system: what effects need; the dispatch owns the dict.
+        dispatch_data: what placeholders and handlers read; the dispatch owns the dict.
+    """
+
+    __slots__ = ("_base", "chain", "ctx", "dispatched", "handlers", "kind", "report", "subject")
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        chain: Chain,
+        report: Callable[[DispatchError], object],
+        kind: Kind,
+        subject: Any,
+        system: dict[str, Any],
+        dispatch_data: dict[str, Any],
+    ) -> None:
+        self.handlers: Handlers = handlers
+        self.chain: Chain = chain
+        self.report: Callable[[DispatchError], object] = report
+        self.kind: Kind = kind
+        self.subject: Any = subject
+        self.dispatched: Dispatched = Dispatched([], [])
+        self.ctx: Context = Context(self, system, dispatch_data)
+        # System and dispatch data as the effects began: what continuations start from.
+        self._base: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def start(self, effects: Effects) -> Dispatched:
+        """Run as far as everything is synchronous; a task does the rest."""
+        self.dispatched.task = start(self.steps(effects), self.handlers.spawn)
+        return self.dispatched
+
+    def continued(
+        self, effects: Effects, system: Mapping[str, Any] | None, data: Mapping[str, Any] | None
+    ) -> Dispatched:
+        """Dispatch a continuation; see :meth:`.Context.dispatch`."""
+        ctx = self.ctx
+        own_system, own_data = self._base or (ctx.system, ctx.dispatch_data)
+        return Run(
+            self.handlers,
+            self.chain,
+            self.handlers.report,
+            "application",
+            self.subject,
+            {**own_system, **system} if system else own_system.copy(),
+            {**own_data, **data} if data else own_data.copy(),
+        ).start(effects)
+
+    def record(
+        self, phase: Phase, item: Any, exception: BaseException, interceptor_id: Any = None
+    ) -> None:
+        """Collect an error and report it; see :meth:`.Context.record_error`."""
+        error = DispatchError(phase, item, exception, interceptor_id)
+        self.dispatched.errors.append(error)
+        try:
+            self.report(error)
+        except OWN_FAULT:
+            log.exception(
+                "reporting an error of phase %s failed; the error was %r", phase, exception
+            )
+
+    def steps(self, effects: Effects) -> Steps:
+        """Return the steps of the dispatch; see the module."""
+        ctx, chain, handlers = self.ctx, self.chain, self.handlers
+        self._take(effects)
+        if handlers.to_state is not None:
+            yield from self._find_state(handlers.to_state)
+        if chain.before_dispatch:
+            yield from self._stages("before_dispatch", chain.before_dispatch, None)
+            if type(ctx.actions) is not list:
+                # A stage may have put anything there.
+                self._take(ctx.actions)
+        if not ctx.halted:
+            if handlers.placeholders:
+                ctx.actions = yield from fill_items(ctx, ctx.actions, handlers.placeholders)
+            yield from self.expand()
+            yield from self._run_effects()
+        if chain.after_dispatch:
+            yield from self._stages("after_dispatch", chain.after_dispatch, None)
+
+    def expand(self) -> Steps:
+        """Expand the actions of the context into its effects."""
+        ctx, handlers = self.ctx, self.handlers
+        dispatched, effects = ctx.actions, ctx.effects
+        # One iterator for each action that is being expanded; that of the dispatch is the first.
+        levels = [iter(dispatched)]
+        while levels:
+            for item in levels[-1]:
+                name = item[0] if isinstance(item, tuple) and item else None
+                if not isinstance(name, str):
+                    self.record("action", item, EffectShapeError("not an effect", item))
+                elif name in handlers.effects:
+                    effects.append(item)
+                elif name in handlers.actions:
+                    produced = yield from self._expand_one(item, handlers.actions[name])
+                    if produced and len(levels) >= MAX_EXPANSION_DEPTH:
+                        self.record("action", item, ExpansionDepthError(MAX_EXPANSION_DEPTH))
+                        del levels[1:]
+                    elif produced:
+                        levels.append(iter(produced))
+                    break
+                else:
+                    suggestion = nearest(name, [*handlers.effects, *handlers.actions])
+                    self.record("action", item, UnknownEffectError(name, suggestion))
+            else:
+                levels.pop()
+        ctx.actions, ctx.effects, ctx.action = dispatched, effects, None
+
+    def _expand_one(self, action: Any, handler: Callable[..., Any]) -> Steps:
+        """Expand one action, with the stages around it; return the list of what it became."""
+        ctx, chain = self.ctx, self.chain
+        ctx.action, ctx.actions = action, []
+        if chain.before_action:
+            yield from self._stages("before_action", chain.before_action, action)
+            ctx.actions = []
+        if not ctx.halted:
+            value, error = None, None
+            try:
+                value = handler(ctx.state, *action[1:])
+            except OWN_FAULT as raised:
+                error = raised
+            try:
+                if value is not None and is_awaitable(value):
+                    value = yield value
+                ctx.actions = as_effects(value)
+            except Exception as raised:
+                error = raised
+            if error is not None:
+                self.record("action", action, error)
+            elif self.handlers.placeholders:
+                ctx.actions = yield from fill_items(ctx, ctx.actions, self.handlers.placeholders)
+        if chain.after_action:
+            yield from self._stages("after_action", chain.after_action, action)
+            # A stage may have put anything there.
+            try:
+                return as_effects(ctx.actions)
+            except EffectShapeError as raised:
+                self.record("after_action", action, raised)
+                return []
+        return ctx.actions
+
+    def _run_effects(self) -> Steps:
+        """Run the effects of the context."""
+        ctx, chain, handlers = self.ctx, self.chain, self.handlers.effects
+        self._base = (ctx.system.copy(), ctx.dispatch_data.copy())
+        # Stages and handlers may change ctx.effects; the effects that run were decided before.
+        for effect in tuple(ctx.effects):
+            ctx.effect, ctx.result = effect, None
+            if chain.before_effect:
+                yield from self._stages("before_effect", chain.before_effect, effect)
+            if not ctx.halted:
+                value, error = None, None
+                try:
+                    value = handlers[effect[0]](ctx, *effect[1:])
+                except OWN_FAULT as raised:
+                    error = raised
+                if value is not None and is_awaitable(value):
+                    try:
+                        value = yield value
+                    except Exception as raised:
+                        error = raised
+                if error is not None:
+                    self.record("effect", effect, error)
+                else:
+                    ctx.result = Result(effect, value)
+                    self.dispatched.results.append(ctx.result)
+            if chain.after_effect:
+                yield from self._stages("after_effect", chain.after_effect, effect)
+        ctx.effect = ctx.result = None
+
+    def _stages(self, phase: Phase, stages: tuple[Stage, ...], item: Any) -> Steps:
+        """Run the stages of one phase around an item."""
+        ctx, awaiting = self.ctx, self.handlers.awaiting
+        may_await = awaiting is None or self.kind in awaiting
+        for interceptor_id, run, is_async in stages:
+            if is_async and not may_await:
+                continue
+            before = self._save()
+            value, error = None, None
+            try:
+                value = run(ctx)
+            except OWN_FAULT as raised:
+                error = raised
+            if value is not None and value is not ctx and is_awaitable(value):
+                if may_await:
+                    try:
+                        value = yield value
+                    except Exception as raised:
+                        error = raised
+                else:
+                    if hasattr(type(value), "close"):
+                        value.close()
+                    error = StageAwaitError(phase, interceptor_id, self.kind)
+            if error is not None:
+                self._restore(before)
+                self.record(phase, item, error, interceptor_id)
+            elif value is not None and value is not ctx:
+                self.record(
+                    phase, item, StageResultError(phase, interceptor_id, value), interceptor_id
+                )
+
+    def _save(self) -> tuple[Any, ...]:
+        # The long lists are kept, not copied: a copy for each effect would make a dispatch of many
+        # effects quadratic.
+        ctx, dispatched = self.ctx, self.dispatched
+        return (
+            (ctx.system.copy(), ctx.dispatch_data.copy(), ctx.notes.copy(), ctx.state),
+            (ctx.actions[:], ctx.effects, ctx.action, ctx.effect, ctx.result, ctx.halted),
+            (dispatched.results, dispatched.errors),
+        )
+
+    def _restore(self, before: tuple[Any, ...]) -> None:
+        ctx, dispatched = self.ctx, self.dispatched
+        values, items, outcome = before
+        ctx.system, ctx.dispatch_data, ctx.notes, ctx.state = values
+        ctx.actions, ctx.effects, ctx.action, ctx.effect, ctx.result, ctx.halted = items
+        dispatched.results, dispatched.errors = outcome
+
+    def _take(self, effects: Any) -> None:
+        try:
+            self.ctx.actions = as_effects(effects)
+        except Exception as error:
+            self.ctx.actions = []
+            self.record("action", effects, error)
+
+    def _find_state(self, to_state: Callable[[dict[str, Any]], Any]) -> Steps:
+        state, error = None, None
+        try:
+            state = to_state(self.ctx.system)
+        except OWN_FAULT as raised:
+            error = raised
+        try:
+            if state is not None and is_awaitable(state):
+                state = yield state
+        except Exception as raised:
+            error = raised
+        if error is None:
+            self.ctx.state = state
+        else:
+            self.record("state", None, error)
