@@ -1,7 +1,7 @@
 """How the documentation is built: ``python3 run.py docs``.
 
-The docstrings have sections of their own shape (``Args:``, ``Returns:``, ``Raises:``), which no extension reads as they
-are meant: types never stand in them, and a colon in a sentence is a colon. So the reading of them is here.
+The docstrings have sections ``Args:``, ``Returns:`` and ``Raises:`` without types, and their sentences
+may contain colons. No extension reads them that way, so :func:`read_sections` does.
 """
 
 from __future__ import annotations
@@ -39,30 +39,34 @@ python_maximum_signature_line_length = 88
 
 nitpicky = True
 nitpick_ignore_regex = [
-    # Documented elsewhere, and the build needs no network.
+    # Documented by other projects; the build uses no network.
     ("py:.*", r"(abc|asyncio|collections|concurrent|enum|http|os|re|ssl|tornado|types|typing)\..*"),
     ("py:.*", "_asyncio.*|Application|HTTPError|IOStream|ThreadFuture|TimerHandle"),
     ("py:.*", r"Future|Task|Revalidate|HTTPServerRequest|StreamClosedError|logging\.Logger"),
-    # Type variables, and aliases of types: what they stand for is said where they are used.
+    # Type variables and aliases of types: the text explains them where they are used.
     ("py:.*", r"(.*\.)?(C|F|R|Self|_Parts)"),
     (
         "py:class",
-        "Callback|Cause|Explanation|Expiry|Mode|Namespace|Preview|Handlers|Interceptor|Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",
+        "Callback|Cause|EntryKind|Explanation|Expiry|Mode|Namespace|Preview|Handlers|Interceptor",
     ),
-    # For whoever writes a store on top of ours; not public.
+    (
+        "py:class",
+        "Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",
+    ),
+    # Only for subclasses of the stores; not public.
     ("py:meth", "MemoryStore._put"),
-    # Constants that are said where they are used.
+    # Constants: the text gives their values where they are used.
     ("py:data", "MODES|NAMESPACES|DEFAULT_RETRY|rules.MAX_METAS"),
 ]
 
-#: The fields that the sections of a docstring become; of the first and the last each entry has one of its own.
+#: The field that each section becomes. In ``Args:`` and ``Raises:``, each entry becomes a field.
 SECTIONS = {"Args:": "param", "Returns:": "returns", "Raises:": "raises"}
 
 
 def read_sections(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
-    """Turn the sections of a docstring into field lists."""
+    """Replace the sections of a docstring with field lists."""
     lines[:] = list(_fields(lines))
 
 
@@ -87,20 +91,23 @@ def _fields(lines: list[str]) -> Iterator[str]:
 def find_by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element
 ) -> Any:
-    """Resolve a reference that gives only the end of a name, or its public place instead of its room."""
+    """Resolve a reference by the last component of its name.
+
+    So a docstring may write ``:class:`Hub```, or the public name instead of the module's.
+    """
     if node.get("refdomain") != "py":
         return None
     domain = env.domains.python_domain
     target: str = node["reftarget"]
     ending = "." + (target.rpartition(".")[2] if target.startswith("sfere_tornado.") else target)
-    found = [name for name in domain.objects if name.endswith(ending)]
-    if len(found) > 1:
-        # A method that several classes have: the one of the same package, at its root.
+    names = [name for name in domain.objects if name.endswith(ending)]
+    if len(names) > 1:
+        # Several classes have this method: take the one nearest to the root of the same package.
         package = (node.get("py:module") or "").rpartition(".")[0] + "."
-        found = sorted((name for name in found if name.startswith(package)), key=len)[:1]
+        names = sorted((name for name in names if name.startswith(package)), key=len)[:1]
     return (
-        domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
-        if found
+        domain.resolve_xref(env, node["refdoc"], app.builder, "obj", names[0], node, content)
+        if names
         else None
     )
 
@@ -108,14 +115,14 @@ def find_by_last_name(
 def skip_aliases(
     app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out the fields of named tuples that say only that they are fields."""
+    """Skip the fields of named tuples that have no text of their own."""
     return (
         True if (getattr(thing, "__doc__", "") or "").startswith("Alias for field number") else None
     )
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the above."""
+    """Connect the functions above to autodoc and to the resolution of references."""
     app.connect("autodoc-process-docstring", read_sections)
     app.connect("missing-reference", find_by_last_name)
     app.connect("autodoc-skip-member", skip_aliases)
