@@ -1,4 +1,4 @@
-"""The front of the benchmarks: ``python -m benchmarks fanout``, or ``all`` of them."""
+"""Run the benchmarks: ``python -m benchmarks fanout``, or ``all`` of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from importlib import metadata
 
 from .table import FALLS_SHORT
 
-#: Each is a module beside this one, with ``main(arguments)``; and arguments with which it takes a few seconds, enough to see
-#: that it works and too little to believe its figures.
+#: Each name is a module of this folder, with ``main(arguments)``. The arguments beside it make the
+#: benchmark take a few seconds: enough to see that it works, too little to trust its figures.
 BENCHMARKS = {
     "fanout": (
         "a broadcast through the whole chain, against a bare loop of socket.send",
@@ -43,7 +43,7 @@ BENCHMARKS = {
         ],
     ),
     "streams": (
-        "memory, opening, closing all at once, coming and going",
+        "memory, opening, closing all together, coming and going",
         ["--streams", "40", "--churn", "200", "--rounds", "1"],
     ),
     "dispatch": (
@@ -55,11 +55,11 @@ BENCHMARKS = {
         ["--rounds", "1"],
     ),
     "replay": (
-        "clients cut at random, who come back and must get what they missed",
+        "clients cut at random, which come back and must get what they missed",
         ["--events", "2000", "--clients", "10", "--cuts", "50"],
     ),
     "presence": (
-        "people who reload, drop and come back; each departure is read once by everybody, and no reload",
+        "users who reload, drop and come back; all others read each departure once",
         ["--members", "30", "--minutes", "0.05", "--grace", "0.3", "--rate", "10"],
     ),
     "servers": (
@@ -68,7 +68,7 @@ BENCHMARKS = {
     ),
 }
 
-#: Packages whose versions stand above the figures.
+#: Packages whose versions are printed above the figures.
 PACKAGES = (
     "tornado",
     "sse-starlette",
@@ -82,12 +82,14 @@ PACKAGES = (
 
 
 def main(arguments: list[str]) -> int:
-    """Run one benchmark, or all; returns the exit code."""
+    """Run one benchmark, or all; return the exit code."""
     listing = "\n".join(f"  {name:11} {text}" for name, (text, _) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Measure, and print tables.\n\n{listing}\n  all         each of these; some twenty minutes (--quick)",
-        epilog="Times differ by machine and hour: compare ratios. For its arguments: python -m benchmarks fanout --help",
+        description=f"Measure, and print tables.\n\n{listing}\n"
+        "  all         each of these; some 20 minutes (--quick)",
+        epilog="Times differ by machine and hour: compare ratios. "
+        "For its arguments: python -m benchmarks fanout --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("benchmark", choices=[*BENCHMARKS, "all"], metavar="BENCHMARK")
@@ -101,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run_all(arguments: list[str]) -> int:
-    """Run every benchmark, each in a process of its own, and say at the end what falls short."""
+    """Run every benchmark in its own process; print at the end which figures miss their bound."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks all", description="Run every benchmark."
     )
@@ -133,7 +135,7 @@ def run_all(arguments: list[str]) -> int:
 
 
 def machine() -> str:
-    """Return what the figures depend on."""
+    """Return what the figures depend on: the machine and the versions."""
     versions = []
     for name in PACKAGES:
         try:

@@ -1,10 +1,12 @@
 """Clients of event streams: one process with thousands of them, which counts what arrives and when.
 
-What it is told comes over a pipe, as ``(command, arguments)``, and each command has one answer; :mod:`.load` is the other
-end. Readers are as cheap as Python allows, for they share the machine with the server that is measured.
+Commands come over a pipe, as ``(command, arguments)``, and each command has one answer;
+:mod:`.load` is the other end. Readers are as cheap as Python allows, because they share the machine
+with the server that is measured.
 
-Every event of the benchmarks ends in a mark and the nanoseconds of its dispatch by ``CLOCK_MONOTONIC``, which all
-processes of a machine share: so whoever reads it knows how long it was on its way, and needs no parser.
+Every event of the benchmarks ends in a mark and the nanoseconds of its dispatch by
+``CLOCK_MONOTONIC``, which all processes of a machine share. So a reader knows how long the event
+took, and needs no parser.
 """
 
 from __future__ import annotations
@@ -35,34 +37,39 @@ __all__ = (
 
 HOST: Final = "127.0.0.1"
 
-#: What stands before the nanoseconds, and in no other place of an event; and how many digits they have.
+#: What comes before the nanoseconds, and nowhere else in an event; and the number of their digits.
 MARK: Final = b"@"
 DIGITS: Final = 19
 
 #: Bytes of an event that says only who has left.
 SHORT: Final = 40
 
-#: Segments that Linux acknowledges at once on a stream that is new, or was silent for longer than :data:`SILENCE` seconds;
-#: later ones are acknowledged together. On loopback the sender is charged for taking each of these acknowledgements, some
-#: two microseconds, so they are let pass before anything is measured.
+#: Linux acknowledges each of the first segments of a stream that is new, or was silent for longer
+#: than :data:`SILENCE` seconds; later segments are acknowledged together. On loopback the sender
+#: pays for receiving each of these acknowledgements, some two microseconds, so they are let pass
+#: before anything is measured.
 ACKNOWLEDGED_AT_ONCE: Final = 16
 SILENCE: Final = 0.2
 
-#: Requests under way while many streams are opened: enough to keep a server busy, few enough for every backlog.
+#: Requests under way while many streams are opened: enough to keep a server busy, few enough for
+#: every backlog.
 OPENING: Final = 200
 
 #: Streams open at a time while they come and go.
 CHURNING: Final = 100
 
-#: Seconds between looks at what has come, while events are expected. A reader that slept in epoll would have to be woken by
-#: each send, as no server has to wake clients on other machines; that alone costs the sender more than the send.
+#: Seconds between reads while events are expected. A reader that slept in epoll would have to be
+#: woken by each send, which no server has to do for clients on other machines; the wake-up alone
+#: costs the sender more than the send.
 GATHER: Final = 0.0002
 
 _BUFFER: Final = 256 * 1024
 
 
 class Arrivals(NamedTuple):
-    """What arrived: how many events, seconds on their way (half of them, 99 %, all), and when the last one came."""
+    """What arrived: the number of events, the seconds on their way (median, 99 %, maximum), and
+    when the last one came.
+    """
 
     events: int
     p50: float
@@ -72,19 +79,21 @@ class Arrivals(NamedTuple):
 
 
 def text(size: int = 150) -> str:
-    """Return the data of an event that is dispatched now; about ``size`` bytes on the wire, 32 at least."""
+    """Return the data of an event that is dispatched now; about ``size`` bytes on the wire, at
+    least 32.
+    """
     return "x" * (size - DIGITS - 10) + f"@{time.monotonic_ns():0{DIGITS}}"
 
 
 def allow_many_files() -> int:
-    """Raise this process's limit of open files as far as it goes; returns the limit."""
+    """Raise this process's limit of open files as far as possible; return the limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def run(pipe: Pipe) -> None:
-    """Do what the pipe says until it is closed."""
+    """Run the commands of the pipe until it is closed."""
     allow_many_files()
     Clients(pipe).run()
 
@@ -105,7 +114,7 @@ class Clients:
         self.waits: list[int] = []
 
     def run(self) -> None:
-        """Read, and obey, until the pipe is closed."""
+        """Read from the sockets, and run commands, until the pipe is closed."""
         while True:
             if self.expected:
                 time.sleep(GATHER)
@@ -114,7 +123,7 @@ class Clients:
                 self.read(-1)
 
     def read(self, seconds: float) -> int:
-        """Wait for what comes, once; returns how many sockets had something."""
+        """Wait once for data; return how many sockets had some."""
         ready = self.poll.poll(seconds)
         buffer, clock = self.buffer, time.monotonic_ns
         for descriptor, _ in ready:
@@ -146,7 +155,7 @@ class Clients:
         return len(ready)
 
     def obey(self) -> None:
-        """Do one command; its answer goes back over the pipe."""
+        """Run one command; its answer goes back over the pipe."""
         try:
             command, arguments = self.pipe.recv()
         except EOFError:
@@ -154,7 +163,7 @@ class Clients:
         self.pipe.send(getattr(self, f"do_{command}")(**arguments))
 
     def answer_arrivals(self) -> None:
-        """Say what has arrived."""
+        """Send what has arrived."""
         waits = sorted(self.waits)
         p50, p99 = waits[len(waits) // 2], waits[min(len(waits) - 1, len(waits) * 99 // 100)]
         self.expected = 0
@@ -163,17 +172,17 @@ class Clients:
     def drop(self, descriptor: int) -> None:
         """Close one socket."""
         del self.receive[descriptor]
-        # Closing takes it out of the poll too.
+        # Closing a socket removes it from the poll too.
         self.sockets.pop(descriptor).close()
 
     # -- commands
 
     def do_expect(self, events: int) -> None:
-        """Begin to count; a second answer comes when so many events have arrived."""
+        """Begin to count; a second answer comes when this number of events has arrived."""
         self.expected, self.events, self.waits = events, 0, []
 
     def do_count(self) -> Arrivals | None:
-        """Say what has arrived since the last ``expect``, and begin anew; for a load without end."""
+        """Send what has arrived since the last ``expect``, and count again; for an endless load."""
         events, waits = self.events, sorted(self.waits)
         self.events, self.waits = 0, []
         if not waits:
@@ -182,21 +191,23 @@ class Clients:
         return Arrivals(events, waits[len(waits) // 2] / 1e9, p99 / 1e9, waits[-1] / 1e9, self.at)
 
     def do_swallow(self) -> None:
-        """Read as while something is expected, and count nothing: what comes is compressed, and has no marks."""
+        """Read as if events were expected, and count nothing: the data is compressed, and has no
+        marks.
+        """
         self.counting, self.expected = False, 1
 
     def do_open(
         self, port: int, count: int, path: str, first: int, authority: str | None, headers: str = ""
     ) -> float:
-        """Open so many streams; returns the seconds until the headers of all of them have come.
+        """Open streams; return the seconds until the headers of all of them have come.
 
         Args:
-            port: the server's.
-            count: how many.
-            path: with ``{n}`` where the number of the client stands.
+            port: the server's port.
+            count: how many streams.
+            path: with ``{n}`` in place of the number of the client.
             first: the first number.
-            authority: for TLS, the certificate, in text, of who vouches for the server.
-            headers: further lines of each request.
+            authority: for TLS, the certificate of the authority, as text.
+            headers: additional lines of each request.
         """
         tls = None if authority is None else ssl.create_default_context(cadata=authority)
         begin = time.monotonic()
@@ -213,13 +224,13 @@ class Clients:
         return time.monotonic() - begin
 
     def answered(self, waiting: set[int]) -> None:
-        """Take the headers that have come."""
+        """Read the headers that have come."""
         for descriptor, _ in self.poll.poll(10):
             if descriptor in waiting:
                 try:
                     begin = self.sockets[descriptor].recv(16)
                 except ssl.SSLWantReadError:
-                    # TLS has business of its own before the answer.
+                    # TLS has its handshake to finish before the answer.
                     continue
                 if not begin.startswith(b"HTTP/1.1 200"):
                     raise ConnectionError(f"the server answered {begin!r}, not with a stream")
@@ -229,7 +240,9 @@ class Clients:
                 self.receive[descriptor](self.buffer)
 
     def do_leave(self, count: int) -> int:
-        """Close so many streams, those opened last first; returns the nanoseconds immediately before the first one."""
+        """Close this number of streams, the newest first; return the nanoseconds immediately before
+        the first close.
+        """
         leaving = list(self.sockets)[: -count - 1 : -1]
         begin = time.monotonic_ns()
         for descriptor in leaving:
@@ -237,7 +250,7 @@ class Clients:
         return begin
 
     def do_stall(self) -> None:
-        """Read no more, from any stream."""
+        """Stop reading from all streams."""
         for descriptor in self.receive:
             self.poll.unregister(descriptor)
 
@@ -248,7 +261,7 @@ class Clients:
             self.sockets.popitem()[1].close()
 
     def do_churn(self, port: int, count: int, path: str) -> float:
-        """Open and close so many streams in mixed ways; returns the seconds that it took."""
+        """Open and close this number of streams in mixed ways; return the seconds that it took."""
         begin = time.monotonic()
         present: deque[tuple[int, socket.socket]] = deque()
         for number in range(count):
@@ -273,7 +286,7 @@ def connect(
 
 
 def leave(number: int, sock: socket.socket) -> None:
-    """Leave one stream by one of six ways."""
+    """Leave one stream in one of six ways."""
     way = number % 6
     if way != 0:
         sock.recv(4096)

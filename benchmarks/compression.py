@@ -1,8 +1,10 @@
-"""What shared compression saves, and what it costs: JSON to streams that are compressed, against the same to plain ones.
+"""What shared compression saves, and what it costs: JSON to compressed streams, against the same to
+plain ones.
 
-Both kinds of stream are open on one hub in this process, take turns, and get the same events, each another one. The clients
-are other processes, which read and do not look. Bytes are those that the clients' kernels have acknowledged, with the
-framing; the figure of cost is the CPU that this process uses until everything has been written, by event and stream.
+Streams of both kinds are open on one hub in this process, take turns, and get the same events, each
+event different from the last. The clients are other processes, which read and discard. Bytes are
+those that the clients' kernels have acknowledged, with the framing. The cost is the CPU that this
+process uses until everything has been written, per event and stream.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from .table import Table, at_most, in_turns, middle, ratio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Events in a round, each in a turn of its own; one alone is too short for the clock.
+#: Events in a round, each in a turn of its own; a single one is too short for the clock.
 EVENTS: Final = 40
 
 #: Seconds in which what was written is read and acknowledged.
@@ -47,10 +49,11 @@ NAMES: Final = ("ada", "brian", "grace", "linus", "phil", "margaret", "tim", "ra
 
 #: Words that are common in chats.
 WORDS: Final = (
-    "the of and to in is you that it he was for on are as with his they at be this have from or one had by word but not "
-    "what all were we when your can said there use an each which she do how their if will up other about out many then "
-    "them these so some her would make like him into time has look two more write go see number no way could people my "
-    "than first water been call who oil its now find long down day did get come made may part"
+    "the of and to in is you that it he was for on are as with his they at be this have from or "
+    "one had by word but not what all were we when your can said there use an each which she do "
+    "how their if will up other about out many then them these so some her would make like him "
+    "into time has look two more write go see number no way could people my than first water "
+    "been call who oil its now find long down day did get come made may part"
 )
 
 PLAIN: Final = "plain"
@@ -63,7 +66,7 @@ class Events(SSEHandler):
 
 
 def prices(size: int) -> Iterator[dict[str, Any]]:
-    """Yield orders without end, of about so many bytes of JSON, in which every number is another one, by chance."""
+    """Yield orders without end, about ``size`` bytes of JSON, in which every number is random."""
     chance = random.Random(size)
     number = 100_000
     while True:
@@ -86,7 +89,7 @@ def prices(size: int) -> Iterator[dict[str, Any]]:
 
 
 def progress_of_jobs() -> Iterator[dict[str, Any]]:
-    """Yield how far jobs have come, without end."""
+    """Yield the progress of jobs, without end."""
     chance = random.Random(1)
     done = 0
     while True:
@@ -103,7 +106,7 @@ def progress_of_jobs() -> Iterator[dict[str, Any]]:
 
 
 def notices() -> Iterator[dict[str, Any]]:
-    """Yield who comes and goes, without end."""
+    """Yield arrivals and departures, without end."""
     chance = random.Random(1)
     while True:
         yield {
@@ -116,7 +119,9 @@ def notices() -> Iterator[dict[str, Any]]:
 
 
 def chat() -> Iterator[dict[str, Any]]:
-    """Yield what people write to each other, without end: common words by chance, which repeat less than real ones do."""
+    """Yield chat messages, without end: random common words, which repeat less than real messages
+    do.
+    """
     chance = random.Random(1)
     words = WORDS.split()
     number = 0
@@ -132,7 +137,8 @@ def chat() -> Iterator[dict[str, Any]]:
         }
 
 
-#: What is sent: events of about so many bytes. How much is saved is a matter of how much of an event has been there before.
+#: Kinds of events and their sizes. How much is saved depends on how much of an event was in earlier
+#: ones.
 KINDS: Final[dict[str, Callable[[], Iterator[dict[str, Any]]]]] = {
     "notice, 100 B": notices,
     "progress, 130 B": progress_of_jobs,
@@ -152,12 +158,14 @@ def acknowledged(hub: Hub, kind: str) -> int:
 
 
 async def deliver(hub: Hub, kind: str, events: list[dict[str, Any]]) -> tuple[float, int]:
-    """Dispatch events to one kind of stream, each in a turn of its own; returns seconds of CPU, and bytes."""
+    """Dispatch events to one kind of stream, each in a turn of its own; return seconds of CPU, and
+    bytes.
+    """
     before = acknowledged(hub, kind)
     used = time.process_time()
     for event in events:
         hub.dispatch(broadcast((ANY, (kind, ANY)), send(event)))
-        while hub.writer.pending:  # noqa: ASYNC110  # an event would cost what is not to be measured
+        while hub.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
             await asyncio.sleep(0)
     used = time.process_time() - used
     await asyncio.sleep(RESTING)
@@ -217,7 +225,7 @@ async def measure(streams: int, rounds: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the table; returns the exit code."""
+    """Measure and print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks compression", description=__doc__)
     parser.add_argument(
         "--streams", type=int, default=1_000, help="streams of each kind (default: 1000)"

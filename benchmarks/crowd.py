@@ -1,8 +1,10 @@
-"""People who come and go at a server, and the truth about them; what each of their streams reads is compared with it.
+"""Simulated users who come and go at a server, and the truth about them; what each of their streams
+reads is compared with it.
 
-How it works. Whoever has really left comes back in another *life*: a number that each of his streams says of itself, so that
-who reads of a departure knows of which one. An absence is either shorter than the grace, measured until the new stream
-has its state, or so long that others have read of it: how fast this machine is decides nothing.
+A user that has really left comes back in another *life*: a number that each of its streams sends in
+its meta. So a reader of a departure knows which life it belongs to. An absence is either shorter
+than the grace period, measured until the new stream has its state, or so long that others have read
+of it. So the speed of this machine decides nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from .clients import HOST
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("MISTAKES", "PATIENCE", "Crowd", "Found")
+__all__ = ("MISTAKES", "PATIENCE", "Crowd", "Findings")
 
-#: What people do, and how often: of a hundred times. A second tab is opened, or closed where there is one.
+#: What users do, and how often in a hundred times. A second tab is opened, or closed if there is
+#: one.
 WAYS: Final = {"reload": 35, "second tab": 20, "drop": 20, "leave": 25}
 
-#: How long they are away, in graces: at a reload, at a drop, and when they leave; those who leave also wait until it was read.
+#: How long they are away, in grace periods: at a reload, at a drop, and when they leave. Those who
+#: leave also wait until their departure was read.
 AWAY: Final = {"reload": (0.0, 0.1), "drop": (0.1, 0.6), "leave": (1.2, 4.0)}
 
 #: The share of those who leave at the end and stay away.
@@ -36,42 +40,44 @@ LAST: Final = 0.2
 #: Streams that are opened at the same time in the beginning.
 OPENING: Final = 50
 
-#: Seconds between checks of rosters, how many streams are looked at in each, besides the hub itself; and checks between two
-#: words of how far it has come.
+#: Seconds between comparisons of rosters, how many streams are compared in each besides the hub
+#: itself, and comparisons between two lines of progress.
 CHECKING, CHECKED, TELLING = 0.5, 20, 20
 
-#: Seconds after a change before a roster must have it.
+#: Seconds after a change until a roster must have it.
 SETTLED: Final = 2.0
 
-#: Seconds after which what should have come is missed.
+#: Seconds after which an expected event counts as lost.
 PATIENCE: Final = 30.0
 
-#: Mistakes that are remembered in words.
+#: Mistakes that are kept with their text.
 SHOWN: Final = 20
 
-#: What a mistake is called.
+#: The names of mistakes.
 MISTAKES: Final = {
     "missed": "departures missed",
-    "doubled": "departures told twice, or of nobody",
-    "flaps": "told of somebody who came back within the grace",
+    "doubled": "departures read twice, or of no member",
+    "flaps": "departures read of a user back within the grace",
     "rosters": "rosters that were not the truth",
     "cut": "streams cut by the server",
 }
 
 
 @dataclass
-class Found:
-    """What came of it."""
+class Findings:
+    """The findings of a run."""
 
-    #: How often people did what, and how many departures were read, each by each stream.
+    #: How often users did each thing, and how many departures were read, counted for each stream.
     done: Counter[str] = field(default_factory=Counter)
     read: int = 0
-    #: Absences that took longer than the grace though they were meant to be shorter: anything may be told of them.
+    #: Absences that took longer than the grace period though they were meant to be shorter: they
+    #: may be announced or not.
     unsure: int = 0
     #: Rosters that were compared, of streams and of the hub.
     checks: int = 0
     most_streams: int = 0
-    #: Seconds after the grace when the first one, and the last one, has read of a departure.
+    #: Seconds after the grace period until the first stream, and the last one, has read of a
+    #: departure.
     first: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
     mistakes: Counter[str] = field(default_factory=Counter)
@@ -81,7 +87,7 @@ class Found:
 
 @dataclass
 class Departure:
-    """One who has really left: when the last stream was closed, and when others have read of it."""
+    """One real departure: when the last stream closed, and when other streams have read of it."""
 
     closed_at: float
     first: float | None = None
@@ -89,13 +95,14 @@ class Departure:
 
 
 class Person:
-    """One of the people."""
+    """One simulated user."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.life = 0
         self.streams: list[Stream] = []
-        #: When the first stream of this life had its state; and when the last one was closed, None while one is open.
+        #: When the first stream of this life had its state; and when the last one was closed, None
+        #: while one is open.
         self.here_since: float | None = None
         self.closed_at: float | None = None
         #: Whether this life is over.
@@ -103,7 +110,7 @@ class Person:
 
 
 class Step(NamedTuple):
-    """A diff: who left, in which life and why; and who joined, in which life."""
+    """A diff: which users left, in which life and why; and which joined, in which life."""
 
     left: list[tuple[str, int, str]]
     joined: list[tuple[str, int]]
@@ -111,7 +118,7 @@ class Step(NamedTuple):
 
 @lru_cache(maxsize=256)
 def read_diff(data: bytes) -> Step:
-    """Return what a diff says; everybody gets the same one."""
+    """Return what a diff says; every stream gets the same diff, so the text is parsed once."""
     said = json.loads(data)
     left = [
         (name, member["metas"][0]["data"], member["reason"])
@@ -144,7 +151,7 @@ class Stream(asyncio.Protocol):
         transport.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Take note of an end that was not wanted."""
+        """Record an end that was not wanted."""
         if not self.closed:
             self.crowd.mistake("cut", f"a stream of {self.person.name} was cut: {error}")
             self.crowd.streams.pop(self, None)
@@ -156,18 +163,18 @@ class Stream(asyncio.Protocol):
         (self.transport.abort if self.crowd.dice.random() < 0.5 else self.transport.close)()
 
     def data_received(self, data: bytes) -> None:
-        """Take the events that are whole."""
+        """Read the events that are complete."""
         self._buffer += data
         if self._head:
-            head, found, rest = self._buffer.partition(b"\r\n\r\n")
-            if not found:
+            head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+            if not separator:
                 return
             self._head, self._buffer = False, rest
             if b" 200 " not in head.partition(b"\r\n")[0]:
                 self.crowd.mistake("cut", f"{self.person.name} was answered {head[:80]!r}")
         while not self.closed:
-            size, found, rest = self._buffer.partition(b"\r\n")
-            if not found or len(rest) < (length := int(size, 16)) + 2:
+            size, separator, rest = self._buffer.partition(b"\r\n")
+            if not separator or len(rest) < (length := int(size, 16)) + 2:
                 return
             self._buffer = rest[length + 2 :]
             for block in rest[:length].split(b"\n\n"):
@@ -213,17 +220,17 @@ class Stream(asyncio.Protocol):
 
 
 class Crowd:
-    """People, and the truth about them.
+    """Simulated users, and the truth about them.
 
     Args:
-        port: the server's.
-        ask: returns who is here, as the hub knows.
-        members: how many people.
+        port: the server's port.
+        ask: returns the present members, as the hub knows them.
+        members: how many users.
         seconds: how long they come and go.
-        grace: seconds, as the hub has it.
-        rate: departures in a second, about.
-        seed: of everything random.
-        tell: told now and then how far it has come.
+        grace: the hub's grace period, in seconds.
+        rate: departures per second, on average.
+        seed: of all random choices.
+        report: called now and then with a line of progress.
     """
 
     def __init__(
@@ -236,7 +243,7 @@ class Crowd:
         grace: float,
         rate: float,
         seed: int = 1,
-        tell: Callable[[str], object] = str,
+        report: Callable[[str], object] = str,
     ) -> None:
         self.port = port
         self.grace = grace
@@ -245,22 +252,22 @@ class Crowd:
         #: Every stream that is open and has its state.
         self.streams: dict[Stream, None] = {}
         self.departures: dict[tuple[str, int], Departure] = {}
-        self.found = Found()
+        self.findings = Findings()
         self._ask = ask
         self._seconds = seconds
-        #: Between two things that one of them does.
+        #: Seconds between two things that a user does.
         self._pause = members / (rate * sum(WAYS.values()) / WAYS["leave"])
         self._unsure: set[tuple[str, int]] = set()
-        self._tell = tell
+        self._report = report
 
-    async def run(self) -> Found:
-        """Let everybody come, come and go, and rest; returns what was found."""
+    async def run(self) -> Findings:
+        """Let all users come, come and go, and rest; return the findings."""
         people = list(self.people.values())
         for first in range(0, len(people), OPENING):
             await asyncio.gather(
                 *(self._open(person, "t1") for person in people[first : first + OPENING])
             )
-        self._tell(f"{len(people):,} are here")
+        self._report(f"{len(people):,} are here")
         began = time.monotonic()
         until = began + self._seconds
         living = asyncio.gather(*(self._live(person, until) for person in people))
@@ -269,29 +276,31 @@ class Crowd:
             if living.done():
                 break
             await self._check()
-            self.found.most_streams = max(self.found.most_streams, len(self.streams))
+            self.findings.most_streams = max(self.findings.most_streams, len(self.streams))
             if turn % TELLING == 0:
-                self._tell(f"{len(self.departures):,} departures, {self.found.read:,} times read")
+                self._report(
+                    f"{len(self.departures):,} departures, {self.findings.read:,} times read"
+                )
         await living
         await self._rest()
-        self.found.seconds = time.monotonic() - began
+        self.findings.seconds = time.monotonic() - began
         for stream in list(self.streams):
             stream.close()
         for departure in self.departures.values():
             if departure.first is not None:
-                self.found.first.append(departure.first - departure.closed_at - self.grace)
-                self.found.last.append(departure.last - departure.closed_at - self.grace)
-        return self.found
+                self.findings.first.append(departure.first - departure.closed_at - self.grace)
+                self.findings.last.append(departure.last - departure.closed_at - self.grace)
+        return self.findings
 
     def mistake(self, kind: str, what: str) -> None:
-        """Take note of what must not be."""
-        self.found.mistakes[kind] += 1
-        if len(self.found.wrong) < SHOWN:
-            self.found.wrong.append(what)
+        """Record a difference from the truth."""
+        self.findings.mistakes[kind] += 1
+        if len(self.findings.wrong) < SHOWN:
+            self.findings.wrong.append(what)
 
     def judge_left(self, stream: Stream, name: str, life: int, reason: str) -> None:
         """Compare with the truth that a stream has read of a departure."""
-        self.found.read += 1
+        self.findings.read += 1
         now = time.monotonic()
         departure = self.departures.get((name, life))
         if departure is not None:
@@ -310,14 +319,14 @@ class Crowd:
         if (name, life) not in self._unsure:
             self.mistake("flaps", f"{stream.person.name} read that {name} left, who did not")
 
-    # -- what people do
+    # -- what users do
 
     async def _live(self, person: Person, until: float) -> None:
         dice = self.dice
         while (pause := dice.expovariate(1 / self._pause)) + time.monotonic() < until:
             await asyncio.sleep(pause)
             (what,) = dice.choices(list(WAYS), WAYS.values())
-            self.found.done[what] += 1
+            self.findings.done[what] += 1
             if what == "second tab":
                 if len(person.streams) > 1:
                     person.streams.pop(dice.randrange(len(person.streams))).close()
@@ -332,11 +341,11 @@ class Crowd:
                 person.left, person.closed_at, person.here_since = False, None, None
             await self._open(person, dice.choice(("t1", "t1", "t3")))
         if dice.random() < LAST:
-            self.found.done["leave"] += 1
+            self.findings.done["leave"] += 1
             self._close(person, leave=True)
 
     def _close(self, person: Person, *, leave: bool) -> Departure | None:
-        # Before the close: the server cannot know of it earlier.
+        # Before the close, because the server cannot notice it earlier.
         person.closed_at = time.monotonic()
         while person.streams:
             person.streams.pop().close()
@@ -353,7 +362,7 @@ class Crowd:
         now = time.monotonic()
         if self._is_late(person, now):
             self._unsure.add((person.name, person.life))
-            self.found.unsure += 1
+            self.findings.unsure += 1
         person.closed_at = None
         if person.here_since is None:
             person.here_since = now
@@ -361,13 +370,17 @@ class Crowd:
         self.streams[stream] = None
 
     def _is_late(self, person: Person, now: float) -> bool:
-        """Tell whether somebody who is about to be back within the grace, or just is, has taken longer than that."""
+        """Tell whether a user that is about to be back within the grace period, or just is, has
+        taken longer than that.
+        """
         return person.closed_at is not None and now >= person.closed_at + self.grace
 
-    # -- comparing
+    # -- comparisons
 
     def _truth(self) -> tuple[dict[str, int], set[str]]:
-        """Return those who are here for everybody, in which life, and those who are not; who has just changed is neither."""
+        """Return the members that are here for every stream, with their lives, and those that are
+        not; a member that has just changed is in neither.
+        """
         now = time.monotonic()
         here, gone = {}, set()
         for name, person in self.people.items():
@@ -386,14 +399,14 @@ class Crowd:
             self._compare(f"the roster of {stream.person.name}", stream.roster, here, gone)
         hubs = await self._ask()
         later, still_gone = self._truth()
-        # Whoever has changed while the hub was asked is left out.
+        # Members that have changed while the hub was asked are left out.
         steady = {name: life for name, life in here.items() if later.get(name) == life}
         self._compare("the hub", dict.fromkeys(hubs), steady, gone & still_gone)
 
     def _compare(
         self, whose: str, roster: dict[str, Any], here: dict[str, int], gone: set[str]
     ) -> None:
-        self.found.checks += 1
+        self.findings.checks += 1
         lacking = [name for name, life in here.items() if roster.get(name, -1) not in (life, None)]
         stale = [name for name in gone if name in roster]
         if lacking:
@@ -402,7 +415,9 @@ class Crowd:
             self.mistake("missed", f"{whose} still has: {stale[:5]}")
 
     async def _rest(self) -> None:
-        """Wait until everything has been told, and as long again; then every roster is the truth, name by name."""
+        """Wait until everything has been announced, and as long again; then compare every roster
+        with the truth, name by name.
+        """
         truth = {name: person.life for name, person in self.people.items() if not person.left}
         await self._until(lambda: all(stream.roster == truth for stream in self.streams))
         await asyncio.sleep(self.grace + SETTLED)
@@ -421,9 +436,9 @@ class Crowd:
         )
         unread = sum(departure.first is None for departure in self.departures.values())
         if unread:
-            self.found.mistakes["missed"] += unread
+            self.findings.mistakes["missed"] += unread
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110  # much that happens may make it true
+        while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110  # many causes
             await asyncio.sleep(0.05)

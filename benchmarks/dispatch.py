@@ -1,6 +1,6 @@
 """What a dispatch costs by itself: for each broadcast, for each effect, for each interceptor.
 
-Nothing is written: the connections take bytes and forget them. So what is measured is the chain and nothing else.
+Nothing is written: the connections take bytes and discard them. So only the chain is measured.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 LOBBY = (ANY, ("lobby", ANY))
 
-#: Receivers of a broadcast, and effects beyond the first one in a dispatch of several.
+#: Receivers of a broadcast, and additional effects in a dispatch of several.
 FEW = 10
 MORE = 9
 
-#: Calls measured together; one alone is too short for the clock.
+#: Calls measured together; a single one is too short for the clock.
 CALLS = 1_000
 
 DATA = "x" * 140
@@ -73,11 +73,11 @@ def nothing_registry() -> Registry:
 
 
 def passing(ctx: Any) -> None:
-    """Let everything pass."""
+    """Change nothing."""
 
 
 def ways() -> dict[str, Callable[[], Any]]:
-    """Return what is measured, by name."""
+    """Return the functions that are measured, by name."""
     plain = Hub(registries=[nothing_registry()])
     watched = Hub(
         registries=[nothing_registry()],
@@ -98,10 +98,10 @@ def ways() -> dict[str, Callable[[], Any]]:
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Return microseconds for each call, by name and round."""
+    """Return microseconds per call, by name and round."""
     measured = ways()
     taken: dict[str, list[float]] = {name: [] for name in measured}
-    # A full collection in the middle of a round would be measured as that round's work.
+    # A full collection in the middle of a round would be counted as that round's work.
     gc.collect()
     gc.disable()
     for name in in_turns(list(measured), rounds, "dispatch"):
@@ -116,7 +116,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the table; returns the exit code."""
+    """Measure and print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks dispatch", description=__doc__)
     parser.add_argument(
         "--rounds", type=int, default=15, help="rounds, of which the median is shown (default: 15)"

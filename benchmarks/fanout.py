@@ -1,7 +1,9 @@
-"""What a broadcast costs through the whole chain, against a bare loop of ``socket.send`` on the same sockets.
+"""What a broadcast costs through the whole chain, against a bare loop of ``socket.send`` on the
+same sockets.
 
-Both ways are measured in one process, in turns, with the same bytes; the clients are another process. The figure is the
-CPU that this process uses until everything has been written, divided by the events that arrive.
+Both are measured in one process, in turns, with the same bytes; the clients are another process.
+The figure is the CPU that this process uses until everything has been written, divided by the
+events that arrive.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 
     from .serving import Serving
 
-#: Streams of the table of ten events in one turn, and of TLS; and of those so few that only the chain itself counts.
+#: Streams in the tables of ten events in one turn and of TLS; and streams in the table where only
+#: the chain itself counts.
 TURN_STREAMS = 1_000
 TLS_STREAMS = 500
 FEW = 10
 
-#: Broadcasts measured together where there are few streams; one alone is too short for the clock.
+#: Broadcasts measured together when there are few streams; a single one is too short for the clock.
 MANY_TIMES = 200
 
 
@@ -61,12 +64,12 @@ def hub_dispatch(at: Serving, events: int = 1) -> Callable[[], Awaitable[None]]:
 
 
 def repeated(way: Callable[[], Any], times: int) -> Callable[[], Awaitable[None]]:
-    """Return a way that goes another way so many times, each in a turn of the event loop of its own."""
+    """Return a way that repeats another way, each time in its own turn of the event loop."""
 
     async def many() -> None:
         for _ in range(times):
             going = way()
-            # What is dispatched is awaited for just one turn, in which it is written.
+            # Await just one turn, in which what was dispatched is written.
             await (asyncio.sleep(0) if going is None else going)
 
     return many
@@ -83,11 +86,11 @@ async def measure(
     """Measure ways in turns.
 
     Args:
-        at: where.
-        ways: by name, a way and how many events it brings to each stream.
-        rounds: how many figures there will be of each.
-        what: for the line of progress.
-        times: how often each way is gone in a round.
+        at: the hub that serves the streams.
+        ways: by name, a way and how many events it delivers to each stream.
+        rounds: how many figures of each way.
+        what: the title of the lines of progress.
+        times: how often each way runs in a round.
 
     Returns:
         By name, the seconds of CPU for each event delivered, by round.
@@ -205,7 +208,7 @@ async def few(rounds: int) -> None:
 
 
 def microseconds(taken: list[float]) -> str:
-    """Return the median as it is shown."""
+    """Return the median, formatted."""
     return f"{middle(taken) * 1e6:.2f}"
 
 
@@ -221,7 +224,7 @@ async def run(streams: list[int], rounds: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; returns the exit code."""
+    """Measure and print the tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks fanout", description=__doc__)
     parser.add_argument(
         "--streams", type=int, nargs="+", default=[1_000, 5_000, 9_500], help="sizes"

@@ -1,7 +1,9 @@
-"""How long events are on their way, how soon a departure is noticed, and what clients that do not read cost the others.
+"""How long events are on their way, how soon a departure is noticed, and what clients that do not
+read cost the others.
 
-Everything is measured in one process with a hub, whose clients are in others: against a bare loop of ``socket.send`` on the
-same sockets; while it broadcasts without pause; and with a hundred clients that stopped reading.
+Everything is measured in one process with a hub, whose clients are in other processes: against a
+bare loop of ``socket.send`` on the same sockets; while the hub broadcasts without pause; and with a
+hundred clients that have stopped reading.
 """
 
 from __future__ import annotations
@@ -28,16 +30,17 @@ if TYPE_CHECKING:
 #: Broadcasts of each way in a round, of which the slowest hundredth is taken.
 TIMES = 5
 
-#: Seconds between clients that leave, one after another, while it broadcasts without pause.
+#: Seconds between clients that leave, one after another, while the hub broadcasts without pause.
 PAUSE = 0.01
 
-#: Seconds between two looks at how late the loop is.
+#: Seconds between two measurements of how late the loop is.
 LOOK = 0.002
 
-#: Bytes of an event while some clients do not read: large, so that they reach their bound after some hundred.
+#: Bytes of an event while some clients do not read: large, so that they reach their bound after
+#: some hundred.
 LARGE = 4_096
 
-#: Broadcasts without them in each round, and at most with them.
+#: Broadcasts without stalled clients in each round, and the maximum with them.
 WITHOUT = 100
 AT_MOST = 2_000
 
@@ -73,7 +76,7 @@ async def delivery(streams: int, rounds: int) -> None:
 
 
 async def without_pause(streams: int, leaving: int, rounds: int) -> None:
-    """Measure how soon a close is noticed, and how late the loop is, while it broadcasts without pause."""
+    """Measure how soon a close is noticed, and how late the loop is, during endless broadcasts."""
     noticed: list[float] = []
     late: list[float] = []
     async with serving(streams) as at:
@@ -121,7 +124,7 @@ async def without_pause(streams: int, leaving: int, rounds: int) -> None:
 
 
 class Lateness:
-    """Notes, over and over until it is stopped, by how many seconds a timer of the loop is late."""
+    """Records, until it is stopped, by how many seconds a timer of the loop is late."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -141,7 +144,9 @@ class Lateness:
 
 
 class Stalled(NamedTuple):
-    """One round: seconds of the others' slowest hundredth without and with them, bytes held, seconds to the cut."""
+    """One round: seconds of the other clients' slowest hundredth without and with stalled clients,
+    bytes kept, seconds to the cut.
+    """
 
     without: float
     present: float
@@ -150,7 +155,7 @@ class Stalled(NamedTuple):
 
 
 async def stall(at: Serving, count: int, number: int) -> Stalled:
-    """Measure one round with so many clients that do not read, until all of them are cut."""
+    """Measure one round with this number of clients that do not read, until all of them are cut."""
     hub = at.hub
     without = [await at.deliver(lambda: at.broadcast(LARGE)) for _ in range(WITHOUT)]
     before = set(hub.streams)
@@ -189,7 +194,7 @@ def bytes_held(connection) -> int:
 
 
 async def stalled_clients(streams: int, count: int, rounds: int) -> None:
-    """Measure what clients that do not read cost the others, and the server."""
+    """Measure what clients that do not read cost the other clients, and the server."""
     found = []
     async with serving(streams - count) as at:
         for number in range(rounds):
@@ -225,12 +230,12 @@ async def stalled_clients(streams: int, count: int, rounds: int) -> None:
 
 
 def hundredth(seconds: list[float]) -> float:
-    """Return the time that all but the slowest hundredth keep."""
+    """Return the time within which 99 % of the deliveries arrive."""
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
 def milliseconds(seconds) -> str:
-    """Return the median as it is shown."""
+    """Return the median, formatted."""
     return f"{middle(seconds) * 1e3:.2f}"
 
 
@@ -242,7 +247,7 @@ async def run(chosen: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; returns the exit code."""
+    """Measure and print the tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=__doc__)
     parser.add_argument("--streams", type=int, default=5_000, help="open streams (default: 5000)")
     parser.add_argument(

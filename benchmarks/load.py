@@ -1,4 +1,4 @@
-"""The load: a process of clients, told what to do over a pipe."""
+"""The load: a process of clients, controlled over a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ("PATIENCE", "Load", "LoadError")
 
-#: Seconds after which something has gone wrong; nothing that is measured takes as long.
+#: Seconds after which the measurement has failed; none of them takes as long.
 PATIENCE: Final = 120.0
 
 #: The path of a stream, by the number of its client.
@@ -23,7 +23,7 @@ EVENTS: Final = "/events?n={n}"
 
 
 class LoadError(RuntimeError):
-    """The clients have not answered: what they were to receive has not come, or their process has ended."""
+    """The clients have not answered: an expected event has not come, or their process has ended."""
 
 
 class Load:
@@ -51,19 +51,19 @@ class Load:
         self._process.join()
 
     def expect(self, events: int) -> None:
-        """Begin to count; :meth:`arrivals` returns when so many events have come."""
+        """Begin to count; :meth:`arrivals` returns when this number of events has come."""
         self._ask("expect", events=events)
 
     def arrivals(self) -> Arrivals:
-        """Wait for what is expected, where the server is another process."""
+        """Wait for the expected events, when the server is another process."""
         return self._answer()
 
     async def arrived(self) -> Arrivals:
-        """Wait for what is expected, where the server is this process."""
+        """Wait for the expected events, when the server is this process."""
         return await self._answer_in_turn()
 
     def open(self, port: int, count: int, *, path: str = EVENTS, first: int = 0) -> float:
-        """Open so many streams; returns seconds."""
+        """Open this number of streams; return seconds."""
         return self._ask("open", port=port, count=count, path=path, first=first, authority=None)
 
     async def opened(
@@ -76,26 +76,28 @@ class Load:
         authority: str | None = None,
         headers: str = "",
     ) -> float:
-        """Open so many streams of a server in this process; returns seconds."""
+        """Open this number of streams of a server in this process; return seconds."""
         how = {"path": path, "first": first, "authority": authority, "headers": headers}
         self._pipe.send(("open", {"port": port, "count": count, **how}))
         return await self._answer_in_turn()
 
     def leave(self, count: int) -> int:
-        """Close the streams that were opened last; returns the nanoseconds immediately before the first one."""
+        """Close the streams that were opened last; return the nanoseconds immediately before the
+        first close.
+        """
         return self._ask("leave", count=count)
 
     async def left(self, count: int) -> int:
-        """Do as :meth:`leave`, where the server is this process."""
+        """Do as :meth:`leave`, when the server is this process."""
         self._pipe.send(("leave", {"count": count}))
         return await self._answer_in_turn()
 
     def swallow(self) -> None:
-        """Read what comes from now on and do not look at it."""
+        """Read what comes from now on and discard it."""
         self._ask("swallow")
 
     def stall(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._ask("stall")
 
     def abandon(self) -> None:
@@ -103,11 +105,11 @@ class Load:
         self._ask("abandon")
 
     def count(self) -> Arrivals | None:
-        """Return what has arrived since the last time; None when nothing has."""
+        """Return what has arrived since the last call; None when nothing has."""
         return self._ask("count")
 
     def churn(self, port: int, count: int, *, path: str = EVENTS) -> float:
-        """Open and close so many streams in mixed ways; returns seconds."""
+        """Open and close this number of streams in mixed ways; return seconds."""
         return self._ask("churn", port=port, count=count, path=path)
 
     def _ask(self, command: str, **arguments: Any) -> Any:

@@ -1,8 +1,9 @@
-"""What a patch of Datastar's costs in a broadcast, against a plain ``send`` of the very same bytes.
+"""What a Datastar patch costs in a broadcast, against a plain ``send`` of the very same bytes.
 
-Both are dispatched through the whole chain to the same open streams, in turns; the clients are another process. A patch is
-an action: its options are checked and its lines put together, once for each broadcast, and then it is a ``send`` like the
-other. The figure is the CPU that this process uses until everything has been written, divided by the events that arrive.
+Both are dispatched through the whole chain to the same open streams, in turns; the clients are
+another process. A patch is an action: its options are checked and its lines are joined, once for
+each broadcast, and then it is a ``send`` like the other. The figure is the CPU that this process
+uses until everything has been written, divided by the events that arrive.
 """
 
 from __future__ import annotations
@@ -27,20 +28,21 @@ from .table import Table, at_most, middle, ratio
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-#: Bytes of an event on the wire, and into how many lines of HTML they are cut: a table of some twenty rows.
+#: Bytes of an event on the wire, and the number of lines of HTML in it: a table of some twenty
+#: rows.
 SIZE: Final = 2048
 LINES: Final = 20
 
-#: The name of the event; it stands on the wire, so both ways have it.
+#: The name of the event; it is on the wire, so both ways have it.
 EVENT: Final = "datastar-patch-elements"
 
-#: Bytes of the wire around a line of HTML, and around all of them.
+#: Bytes on the wire around a line of HTML, and around all of them.
 _AROUND_LINE: Final = len("data: elements \n")
 _AROUND: Final = len(f"event: {EVENT}\n\n")
 
 
 def html() -> str:
-    """Return HTML of now, of which a patch has :data:`SIZE` bytes on the wire."""
+    """Return HTML with the present time, whose patch has :data:`SIZE` bytes on the wire."""
     first = text(150)
     rest = SIZE - _AROUND - LINES * _AROUND_LINE - len(first) - len("<table id=t></table>")
     size, more = divmod(rest, LINES - 1)
@@ -49,13 +51,13 @@ def html() -> str:
 
 
 def data_of(elements: str) -> str:
-    """Return what a patch of elements has as its data."""
+    """Return the data of a patch of elements."""
     return "\n".join([f"elements {line}" for line in elements.split("\n")])
 
 
 @asynccontextmanager
 async def serving(streams: int) -> AsyncIterator[Serving]:
-    """Serve a hub that knows Datastar's actions, with so many streams open."""
+    """Serve a hub with Datastar's actions, and this number of open streams."""
     allow_many_files()
     hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000)), registries=[Datastar()])
     port = hub.listen(Application([("/events", Events)]), 0, HOST)
@@ -87,7 +89,7 @@ def patching(at: Serving) -> Callable[[], Awaitable[None]]:
 
 
 def check(hub: Hub) -> None:
-    """See that both ways write the same bytes, and as many as there should be.
+    """Check that both ways write the same bytes, and the right number of them.
 
     Raises:
         ValueError: when they do not.
@@ -120,7 +122,7 @@ async def many(streams: int, rounds: int) -> None:
 
 
 async def few(rounds: int) -> None:
-    """Measure what a patch costs by itself, where hardly anybody gets it."""
+    """Measure what a patch costs by itself, with few receivers."""
     async with serving(FEW) as at:
         ways = {
             "send": (repeated(sending(at), MANY_TIMES), MANY_TIMES),
@@ -147,7 +149,7 @@ async def run(streams: int, rounds: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; returns the exit code."""
+    """Measure and print the tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks patches", description=__doc__)
     parser.add_argument(
         "--streams", type=int, default=5_000, help="how many (default: %(default)s)"

@@ -1,7 +1,8 @@
-"""People who reload, open second tabs, drop and come back, over real sockets, for minutes; and everybody else reads it.
+"""Simulated users who reload, open second tabs, drop and come back, over real sockets, for minutes,
+while all others read it.
 
-The hub is a process of its own, the people are in this one. Every stream reads ``presence_state`` and then ``presence_diff``, and
-each line of them is compared with the truth; no figure here is one of speed.
+The hub is a process of its own, the users are in this one. Every stream reads ``presence_state``
+and then ``presence_diff``, and each line is compared with the truth. No figure here is a speed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sfere_tornado import Hub, HubConfig, SSEHandler, StoreConfig
 from sfere_tornado.config import GraceConfig, PresenceConfig
 
 from .clients import HOST, allow_many_files
-from .crowd import MISTAKES, PATIENCE, Crowd, Found
+from .crowd import MISTAKES, PATIENCE, Crowd, Findings
 from .table import Table, at_least, at_most, progress
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Events(SSEHandler):
-    """A stream of somebody's, who says which life it is."""
+    """The stream of a user, which says which life it belongs to."""
 
     def connection_key(self) -> tuple[str, str]:
-        """Return who it is."""
+        """Return the key of the user."""
         return ("room", self.get_query_argument("name"))
 
     def presence_meta(self) -> dict[str, Any]:
@@ -37,20 +38,22 @@ class Events(SSEHandler):
 
 
 def make_hub(grace: float) -> Hub:
-    """Return a hub whose presence waits for so many seconds."""
+    """Return a hub with this grace period, in seconds."""
     graces = GraceConfig(client=grace, error=grace)
     return Hub(HubConfig(presence=PresenceConfig(grace=graces), store=StoreConfig(ttl=86_400.0)))
 
 
 def present(hub: Hub) -> set[str]:
-    """Return who is here, as the hub knows."""
+    """Return the present members, as the hub knows them."""
     return (
         {member.key.id for member in hub.presence.roster()} if hub.presence is not None else set()
     )
 
 
 def serve(pipe: Pipe, grace: float) -> None:
-    """Be the server: say the port, then who is here whenever that is asked, until the other side has gone."""
+    """Run the server: send the port, then the present members whenever asked, until the other side
+    has gone.
+    """
     allow_many_files()
     asyncio.run(_serve(pipe, grace))
 
@@ -74,29 +77,39 @@ async def _serve(pipe: Pipe, grace: float) -> None:
     await hub.stop()
 
 
-def show(found: Found, members: int, grace: float) -> None:
+def show(findings: Findings, members: int, grace: float) -> None:
     """Print the table."""
-    for wrong in found.wrong:
+    for wrong in findings.wrong:
         progress(f"  {wrong}")
     table = Table(
-        f"{members:,} members who come and go for {found.seconds:.0f} s, a grace of {grace:g} s", ""
+        f"{members:,} members who come and go for {findings.seconds:.0f} s, a grace of {grace:g} s",
+        "",
     )
-    table.row("streams open at a time, at most", f"{found.most_streams:,}")
+    table.row("streams open at a time, at most", f"{findings.most_streams:,}")
     table.row(
-        "reloads, and drops within the grace", f"{found.done['reload'] + found.done['drop']:,}"
+        "reloads, and drops within the grace",
+        f"{findings.done['reload'] + findings.done['drop']:,}",
     )
-    table.row("  of them too slow to be judged", f"{found.unsure:,}")
-    table.row("second tabs opened or closed", f"{found.done['second tab']:,}")
+    table.row("  of them too slow to be judged", f"{findings.unsure:,}")
+    table.row("second tabs opened or closed", f"{findings.done['second tab']:,}")
     table.row(
-        "departures", f"{found.done['leave']:,}", figure=found.done["leave"], bound=at_least(1, "")
+        "departures",
+        f"{findings.done['leave']:,}",
+        figure=findings.done["leave"],
+        bound=at_least(1, ""),
     )
-    table.row("announcements of them that were read", f"{found.read:,}")
+    table.row("announcements of them that were read", f"{findings.read:,}")
     for kind, name in MISTAKES.items():
         table.row(
-            name, f"{found.mistakes[kind]:,}", figure=found.mistakes[kind], bound=at_most(0, "")
+            name,
+            f"{findings.mistakes[kind]:,}",
+            figure=findings.mistakes[kind],
+            bound=at_most(0, ""),
         )
-    table.row("rosters compared", f"{found.checks:,}", figure=found.checks, bound=at_least(1, ""))
-    for name, times in (("first", sorted(found.first)), ("last", sorted(found.last))):
+    table.row(
+        "rosters compared", f"{findings.checks:,}", figure=findings.checks, bound=at_least(1, "")
+    )
+    for name, times in (("first", sorted(findings.first)), ("last", sorted(findings.last))):
         if times:
             middle, most = times[len(times) // 2] * 1000, times[-1] * 1000
             table.row(
@@ -107,7 +120,7 @@ def show(found: Found, members: int, grace: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Let people come and go, and compare; returns the exit code."""
+    """Let users come and go, and compare; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks presence", description=__doc__)
     parser.add_argument("--members", type=int, default=1000, help="(default: 1000)")
     parser.add_argument(
@@ -130,7 +143,7 @@ def main(arguments: list[str]) -> int:
         pipe.send("who?")
         return await asyncio.to_thread(pipe.recv)
 
-    async def run() -> Found:
+    async def run() -> Findings:
         crowd = Crowd(
             pipe.recv(),
             ask,
@@ -139,15 +152,15 @@ def main(arguments: list[str]) -> int:
             grace=chosen.grace,
             rate=chosen.rate,
             seed=chosen.seed,
-            tell=lambda line: progress(f"  {line}"),
+            report=lambda line: progress(f"  {line}"),
         )
         return await crowd.run()
 
     try:
-        found = asyncio.run(run())
+        findings = asyncio.run(run())
     finally:
         pipe.close()
         server.join(PATIENCE)
         server.kill()
-    show(found, chosen.members, chosen.grace)
-    return 1 if found.mistakes.total() else 0
+    show(findings, chosen.members, chosen.grace)
+    return 1 if findings.mistakes.total() else 0

@@ -1,7 +1,9 @@
-"""Clients that are cut at random while events go on at full speed, and come back with their last id.
+"""Clients that are cut at random while events go on at full speed, and come back with their last
+id.
 
-What every client must get is known beforehand, byte by byte; each compares all that it gets. Server, producer and clients
-are one process: between two turns of the producer everybody has got on, and no figure here is one of speed.
+What every client must get is known beforehand, byte by byte, and each compares all that it gets.
+Server, producer and clients are one process: between two turns of the producer every client makes
+progress, and no figure here is a speed.
 """
 
 from __future__ import annotations
@@ -30,27 +32,29 @@ if TYPE_CHECKING:
 
 EVERYBODY = (ANY, ANY)
 
-#: Turns of the producer that a client is away, at most; and the share of the clients that is away, about.
+#: Turns of the producer that a client is away, at most; and the mean share of the clients that is
+#: away.
 AWAY = 20
 SHARE = 0.1
 
-#: How much sooner than at the last event all cuts are done, as a share.
+#: How much earlier than the last event all cuts are done, as a share.
 MARGIN = 0.05
 
-#: Turns whose events are kept where the history is too small: some clients are away for longer, some are not.
+#: Turns whose events are kept when the history is too small: some clients are away for longer, some
+#: are not.
 FEW = 20
 
 #: Seconds after which clients that have not got everything are given up.
 PATIENCE = 120.0
 
-#: Mistakes that are remembered in words.
+#: Mistakes that are kept with their text.
 SHOWN = 20
 
 _CURSOR = re.compile(rb"id: (\d+)-\w+\n\n")
 
 
 def burst(events: int, clients: int, cuts: int) -> int:
-    """Return how many events there are in a turn, about, so that not more clients are away than should be."""
+    """Return the mean number of events per turn, so that few enough clients are away."""
     turns = cuts * (AWAY / 2) / (clients * SHARE)
     return max(1, round(events / turns))
 
@@ -64,8 +68,8 @@ class Events(SSEHandler):
 
 
 @dataclass
-class Found:
-    """What came of it."""
+class Findings:
+    """The findings of a run."""
 
     events: int = 0
     clients: int = 0
@@ -77,20 +81,22 @@ class Found:
     #: Events received, and how many of them in replays.
     received: int = 0
     replayed: int = 0
-    #: Holes that were told.
+    #: Gaps that were reported.
     gaps: int = 0
-    #: What must not be: lost, doubled, out of order, an untold hole, a hole told where there is none.
+    #: Mistakes: an event lost, doubled or out of order, a gap not reported, a gap reported where
+    #: there is none.
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
 class Client(asyncio.Protocol):
-    """One client: it knows the next event that it must get."""
+    """One client, which knows the next event that it must get."""
 
     def __init__(self, soak: Soak, number: int) -> None:
         self.soak = soak
         self.number = number
-        #: The place in the sequence of the next event; None before the first stream has told where it begins.
+        #: The position in the sequence of the next event; None before the first stream has said
+        #: where it begins.
         self.next: int | None = None
         self.transport: asyncio.Transport | None = None
         #: Whether it is to leave in the middle of what comes next.
@@ -118,13 +124,13 @@ class Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Come back later."""
         if not self.away and not self.soak.stopped:
-            self.soak.found.slow += 1
+            self.soak.findings.slow += 1
         self.transport = None
         self.away = True
         self.soak.come_back(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes; of what a client that is leaving gets, it has seen only a part."""
+        """Read what comes; a client that is leaving has seen only the beginning of it."""
         leaving = self.leaving
         self._buffer += data[: self.soak.dice.randrange(len(data) + 1)] if leaving else data
         self._read()
@@ -133,7 +139,7 @@ class Client(asyncio.Protocol):
                 self._take(partial)
             self.leaving = False
             self.away = True
-            self.soak.found.cuts += 1
+            self.soak.findings.cuts += 1
             if self.soak.dice.random() < 0.5:
                 self.transport.abort()
             else:
@@ -141,22 +147,22 @@ class Client(asyncio.Protocol):
 
     def _read(self) -> None:
         if self._head:
-            head, found, self._buffer = self._buffer.partition(b"\r\n\r\n")
-            if not found:
+            head, separator, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            if not separator:
                 self._buffer = head
                 return
             self._head = False
             if b" 200 " not in head.split(b"\r\n")[0]:
                 self._wrong(f"was answered {head[:80]!r}")
         while True:
-            size, found, rest = self._buffer.partition(b"\r\n")
-            if not found or len(rest) < (length := int(size, 16)) + 2:
+            size, separator, rest = self._buffer.partition(b"\r\n")
+            if not separator or len(rest) < (length := int(size, 16)) + 2:
                 return
             self._buffer = rest[length + 2 :]
             self._take(rest[:length])
 
     def _unfinished(self) -> bytes:
-        """Return the whole events of a chunk that has not come whole."""
+        """Return the complete events of a chunk that has not come completely."""
         begun = self._buffer.partition(b"\r\n")[2]
         return begun[: begun.rfind(b"\n\n") + 2] if b"\n\n" in begun else b""
 
@@ -166,7 +172,7 @@ class Client(asyncio.Protocol):
             begin = starts[self.next - 1] if self.next <= len(starts) else len(expected)
             end = begin + len(payload)
             if expected[begin:end] == payload:
-                # What was expected, and it ends where an event ends: a chunk has whole events.
+                # As expected, and it ends where an event ends, because a chunk has complete events.
                 after = bisect_left(starts, end) + 1
                 self._count(after - self.next)
                 self.next = after
@@ -180,7 +186,7 @@ class Client(asyncio.Protocol):
             return
         if block.startswith(b"event: gap\n"):
             self._gap = True
-            self.soak.found.gaps += 1
+            self.soak.findings.gaps += 1
         elif cursor is not None:
             self._move(int(cursor[1]) + 1, "the id of this moment")
             self._replaying = False
@@ -193,25 +199,25 @@ class Client(asyncio.Protocol):
             self.next = number + 1
 
     def _move(self, place: int, what: str) -> None:
-        """Compare the place of what has come with the one that was expected."""
+        """Compare the position of what has come with the expected one."""
         expected = place if self.next is None else self.next
         if place < expected:
             self._wrong(f"got {what} again, or out of order, where {expected} was next")
         elif place > expected and not self._gap:
-            self._wrong(f"got {what} where {expected} was next, and no gap was told")
+            self._wrong(f"got {what} where {expected} was next, and no gap was reported")
         elif place == expected and self._gap:
-            self._wrong(f"was told of a gap before {what}, and misses nothing")
+            self._wrong(f"got a gap before {what}, and misses nothing")
         self._gap = False
         self.next = place
 
     def _count(self, events: int) -> None:
-        self.soak.found.received += events
+        self.soak.findings.received += events
         if self._replaying:
-            self.soak.found.replayed += events
+            self.soak.findings.replayed += events
 
     def _wrong(self, what: str) -> None:
-        if len(self.soak.found.wrong) < SHOWN:
-            self.soak.found.wrong.append(f"client {self.number} {what}")
+        if len(self.soak.findings.wrong) < SHOWN:
+            self.soak.findings.wrong.append(f"client {self.number} {what}")
 
 
 class Soak:
@@ -219,11 +225,11 @@ class Soak:
 
     Args:
         events: how many.
-        clients: how many, all of whom get every event.
+        clients: how many, all of which get every event.
         cuts: how often one of them is cut, at least.
         kept: events in the history.
-        seed: of everything random.
-        tell: told now and then how far it has come.
+        seed: of all random choices.
+        report: called now and then with a line of progress.
     """
 
     def __init__(
@@ -234,17 +240,18 @@ class Soak:
         cuts: int,
         kept: int,
         seed: int = 1,
-        tell: Callable[[str], object] = str,
+        report: Callable[[str], object] = str,
     ) -> None:
         self.dice = random.Random(seed)
         self.cuts = cuts
-        self.tell = tell
+        self.report = report
         history = HistoryConfig(count=kept, age=86_400.0, bytes=1024 * 1024 * 1024)
-        # Their clients come back to the very key, now and then before the last stream is known to have ended.
+        # Their clients come back to the same key, sometimes before the last stream is known to have
+        # ended.
         self.hub = Hub(HubConfig(stream=StreamConfig(heartbeat=3600.0), history=history))
         assert self.hub.history is not None
         self.tag = self.hub.history.tag
-        self.found = Found(events, clients)
+        self.findings = Findings(events, clients)
         #: Everything that is going to be sent, and where each event begins in it.
         payloads = [self.payload(number) for number in range(1, events + 1)]
         self.stream = b"".join(payloads)
@@ -269,8 +276,8 @@ class Soak:
         if not self.stopped:
             self._coming.setdefault(self.turn + self.dice.randrange(1, AWAY), []).append(client)
 
-    async def run(self) -> Found:
-        """Send everything, wait until every client has got it, and return what was found."""
+    async def run(self) -> Findings:
+        """Send everything, wait until every client has got it, and return the findings."""
         began = time.perf_counter()
         server = HTTPServer(
             Application([("/events", Events)], sfere=self.hub, log_function=_no_log)
@@ -286,8 +293,8 @@ class Soak:
             await self._until(self._all_finished)
         finally:
             self.stopped = True
-            self.found.finished = sum(
-                client.next == self.found.events + 1 for client in self._clients
+            self.findings.finished = sum(
+                client.next == self.findings.events + 1 for client in self._clients
             )
             server.stop()
             await self.hub.stop()
@@ -298,21 +305,21 @@ class Soak:
                     and not self._connecting
                 )
             )
-        self.found.seconds = time.perf_counter() - began
-        return self.found
+        self.findings.seconds = time.perf_counter() - began
+        return self.findings
 
     async def _produce(self) -> None:
-        sent, events = 0, self.found.events
+        sent, events = 0, self.findings.events
         while sent < events:
             count = min(self.dice.randrange(1, 2 * self._burst + 1), events - sent)
             for number in range(sent + 1, sent + count + 1):
                 self.hub.dispatch(broadcast(EVERYBODY, send(_text(number))))
             sent += count
-            # As many are being cut as it takes to have done it all before the end.
+            # Cut as many now as are needed to have cut all before the end.
             leaving = sum(client.leaving for client in self._clients)
             due = (
                 round(min(self.cuts, self.cuts * sent / events * (1 + MARGIN)))
-                - self.found.cuts
+                - self.findings.cuts
                 - leaving
             )
             present = [
@@ -324,8 +331,9 @@ class Soak:
                 client.leaving = True
             await self._next_turn()
             if self.turn % 200 == 0:
-                self.tell(
-                    f"{sent:,} events, {self.found.cuts:,} cuts, {self.found.replayed:,} replayed"
+                self.report(
+                    f"{sent:,} events, {self.findings.cuts:,} cuts, "
+                    f"{self.findings.replayed:,} replayed"
                 )
 
     async def _next_turn(self) -> None:
@@ -337,7 +345,7 @@ class Soak:
     def _all_finished(self) -> bool:
         for client in self._clients:
             client.leaving = False
-        return all(client.next == self.found.events + 1 for client in self._clients)
+        return all(client.next == self.findings.events + 1 for client in self._clients)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -369,38 +377,38 @@ def _no_log(handler: object) -> None:
 def run(title: str, soak: Soak) -> None:
     """Run one soak, and print its table."""
     progress(title)
-    found = asyncio.run(soak.run())
-    for wrong in found.wrong:
+    findings = asyncio.run(soak.run())
+    for wrong in findings.wrong:
         progress(f"  {wrong}")
-    table = Table(f"{title}; {found.seconds:.0f} s", "")
-    table.row(f"events, each to {found.clients:,} clients", f"{found.events:,}")
+    table = Table(f"{title}; {findings.seconds:.0f} s", "")
+    table.row(f"events, each to {findings.clients:,} clients", f"{findings.events:,}")
     table.row(
         "clients that got the last one",
-        f"{found.finished:,}",
-        figure=found.finished,
-        bound=at_least(found.clients, ""),
+        f"{findings.finished:,}",
+        figure=findings.finished,
+        bound=at_least(findings.clients, ""),
     )
     table.row(
         "streams cut by their clients",
-        f"{found.cuts:,}",
-        figure=found.cuts,
+        f"{findings.cuts:,}",
+        figure=findings.cuts,
         bound=at_least(soak.cuts, ""),
     )
-    table.row("streams cut for being slow", f"{found.slow:,}")
-    table.row("events received", f"{found.received:,}")
-    table.row("  of them in replays", f"{found.replayed:,}")
-    table.row("holes told", f"{found.gaps:,}")
+    table.row("streams cut for being slow", f"{findings.slow:,}")
+    table.row("events received", f"{findings.received:,}")
+    table.row("  of them in replays", f"{findings.replayed:,}")
+    table.row("gaps reported", f"{findings.gaps:,}")
     table.row(
-        "lost, doubled, out of order, untold or wrongly told",
-        f"{len(found.wrong):,}",
-        figure=len(found.wrong),
+        "lost, doubled, out of order, a wrong gap",
+        f"{len(findings.wrong):,}",
+        figure=len(findings.wrong),
         bound=at_most(0, ""),
     )
     table.show()
 
 
 def main(arguments: list[str]) -> int:
-    """Run it with a history that is large enough, and with one that is not; returns the exit code."""
+    """Run with a history that is large enough, and with one that is not; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks replay", description=__doc__)
     parser.add_argument("--events", type=int, default=200_000, help="(default: 200000)")
     parser.add_argument("--clients", type=int, default=500, help="(default: 500)")
@@ -415,7 +423,7 @@ def main(arguments: list[str]) -> int:
             cuts=chosen.cuts,
             kept=kept,
             seed=chosen.seed,
-            tell=lambda line: progress(f"  {line}"),
+            report=lambda line: progress(f"  {line}"),
         )
         run(title, soak)
     return 0

@@ -1,4 +1,4 @@
-"""A contender as a process: its port, its orders, and what it costs."""
+"""A contender as a process: its port, its commands, and what it costs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ __all__ = ("NODE", "PYTHON", "Server", "missing")
 
 ROOT: Final = Path(__file__).parents[1]
 
-#: Contenders in Python: the name that is shown, the module and its arguments, what it needs beyond Tornado.
+#: Contenders in Python: the name that is printed, the module and its arguments, what it needs
+#: besides Tornado.
 PYTHON: Final = {
     "sfere_tornado": (("ours",), ()),
     "bare socket.send": (("bare",), ()),
@@ -52,7 +53,7 @@ STARTING: Final = 30.0
 
 
 def missing(name: str) -> str:
-    """Return why a contender cannot be measured here; nothing if it can."""
+    """Return why a contender cannot be measured here; an empty text if it can."""
     if name == NODE:
         absent = [program for program in ("node", "npm") if shutil.which(program) is None]
         return f"{absent[0]} is not installed" if absent else ""
@@ -121,23 +122,25 @@ class Server:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def dispatch(self, events: int = 1) -> None:
-        """Order so many events, dispatched in one turn, to every stream."""
+        """Have this number of events dispatched in one turn, to every stream."""
         self._orders.send(str(events).encode())
 
     def status(self) -> dict[str, int]:
-        """Return what the server holds: tasks, streams, open files, bytes of memory."""
+        """Return what the server has: tasks, streams, open files, bytes of memory."""
         self._orders.send(b"?")
-        told: dict[str, int] = json.loads(self._orders.recv(1000))
+        status: dict[str, int] = json.loads(self._orders.recv(1000))
         files = len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
-        return {**told, "files": files, "memory": self.memory()}
+        return {**status, "files": files, "memory": self.memory()}
 
     def cpu(self) -> float:
-        """Return the seconds of CPU, of user and system, that the process and its threads have used."""
-        # The clock of another process, as clock_getcpuclockid(3) makes its number.
+        """Return the seconds of CPU, of user and system, that the process and its threads have
+        used.
+        """
+        # The clock of another process, numbered as by clock_getcpuclockid(3).
         return time.clock_gettime((~self._process.pid << 3) | 2)
 
     def memory(self) -> int:
-        """Return the bytes of memory that are the process's own."""
+        """Return the bytes of memory that only this process uses."""
         rollup = (
             Path(f"/proc/{self._process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
         )
@@ -153,7 +156,7 @@ def install_node_package(folder: Path) -> None:
     """Install better-sse into a folder.
 
     Raises:
-        RuntimeError: when npm cannot.
+        RuntimeError: when npm fails.
     """
     command = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{NODE}@{NODE_VERSION}"]
     done = subprocess.run(
@@ -161,5 +164,6 @@ def install_node_package(folder: Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(
-            f"npm could not install {NODE}: {done.stdout.strip()[-200:]}{done.stderr.strip()[-200:]}"
+            f"npm could not install {NODE}: "
+            f"{done.stdout.strip()[-200:]}{done.stderr.strip()[-200:]}"
         )

@@ -1,8 +1,9 @@
 """Whole servers, each in a process of its own, with the same streams and the same events.
 
-The figure is the CPU that the server's process uses, of user and system, for each event that arrives at a client: what is
-left for everything else. Beside it, how long the last client and the slowest hundredth wait for one event. All servers run
-at the same time, each with clients in a process of its own, and take turns; only the one whose turn it is has work.
+The figure is the CPU that the server's process uses, of user and system, for each event that
+arrives at a client; what it does not use is left for everything else. A second figure is how long
+the last client and the slowest hundredth wait for one event. All servers run at the same time, each
+with clients in a process of its own, and take turns; only the one whose turn it is has work.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 OURS = "sfere_tornado"
 BARE = "bare socket.send"
 
-#: How many times as much CPU per event each of the others needs, at least.
+#: How many times as much CPU per event each of the others must need, at least.
 TIMES = {
     "textbook Tornado": 2.7,
     "sse-starlette": 6.0,
@@ -33,23 +34,25 @@ TIMES = {
     NODE: 1.7,
 }
 
-#: The same with ten events in one turn, where it is required.
+#: The same with ten events in one turn, for those that have a bound.
 TEN_TIMES = {
     "sse-starlette": 15.0,
     "sse-starlette, httptools": 15.0,
     "the same, just a queue": 15.0,
 }
 
-#: Events in one turn, in the second table, and streams.
+#: Events in one turn in the second table, and streams.
 TURN = 10
 TURN_STREAMS = 1_000
 
-#: Seconds after the last delivery in which a server tidies up what the event has left.
+#: Seconds after the last delivery in which a server cleans up what the event has left.
 SETTLING = 0.02
 
 
 class Measured(NamedTuple):
-    """One turn of one server: seconds of CPU per event delivered, seconds to the last one, and to 99 % of them."""
+    """One turn of one server: seconds of CPU per event delivered, seconds to the last delivery, and
+    to 99 % of them.
+    """
 
     cpu: float
     last: float
@@ -57,14 +60,14 @@ class Measured(NamedTuple):
 
 
 def deliver(server: Server, load: Load, streams: int, events: int) -> Arrivals:
-    """Have so many events dispatched in one turn, and wait until all have arrived."""
+    """Have this number of events dispatched in one turn, and wait until all have arrived."""
     load.expect(streams * events)
     server.dispatch(events)
     return load.arrivals()
 
 
 def measure(server: Server, load: Load, streams: int, events: int, turns: int) -> Measured:
-    """Measure so many turns of so many events each, in the steady state."""
+    """Measure this number of turns of this number of events each, in the steady state."""
     for _ in range(ACKNOWLEDGED_AT_ONCE):
         # On a slower server each event of a client follows a silence, whatever is done here.
         if deliver(server, load, streams, 1).last > SILENCE:
@@ -134,7 +137,7 @@ def show(found: dict[str, list[Measured]], what: str, times: dict[str, float]) -
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; returns the exit code."""
+    """Measure and print the tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks servers", description=__doc__)
     parser.add_argument(
         "--streams",

@@ -1,4 +1,6 @@
-"""A hub in this process with open streams, whose clients are in another; for what must be measured on the same sockets."""
+"""A hub in this process with open streams, whose clients are in another; for what must be measured
+on the same sockets.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ __all__ = ("LOBBY", "Serving", "certificates", "serving")
 
 LOBBY: Final = (ANY, ("lobby", ANY))
 
-#: Turns of the loop in which the last headers leave and the handlers come to rest.
+#: Turns of the loop in which the last headers leave and the handlers finish starting.
 RESTING: Final = 50
 
 #: Seconds in which the hub must have stopped.
@@ -47,11 +49,11 @@ class Serving:
         self.hub = hub
         self.port = port
         self.load = load
-        #: The streams whose events are counted; others may be opened beside them.
+        #: The streams whose events are counted; others may be opened besides them.
         self.streams = 0
 
     async def open(self, streams: int, authority: str | None = None) -> None:
-        """Open the streams, and have them come to their steady state."""
+        """Open the streams, and bring them to their steady state."""
         await self.load.opened(self.port, streams, authority=authority)
         self.streams = streams
         for _ in range(RESTING):
@@ -60,15 +62,15 @@ class Serving:
         await self.warm_up()
 
     async def warm_up(self) -> None:
-        """Let the events pass that the clients' kernel acknowledges at once."""
+        """Deliver the events that the clients' kernel acknowledges one by one."""
         for _ in range(ACKNOWLEDGED_AT_ONCE + 1):
             await self.deliver(self.broadcast)
 
     async def deliver(self, way: Callable[[], Any], events: int = 1) -> Arrivals:
-        """Deliver events by some way and wait until all have arrived.
+        """Deliver events in some way and wait until all have arrived.
 
         Args:
-            way: returns something to be awaited, or None.
+            way: returns an awaitable, or None.
             events: how many it delivers to each stream.
         """
         self.load.expect(self.streams * events)
@@ -78,12 +80,12 @@ class Serving:
         return await self.load.arrived()
 
     def broadcast(self, size: int = 150) -> None:
-        """Dispatch one event to everybody; it is written when the turn is over."""
+        """Dispatch one event to every stream; it is written when the turn is over."""
         self.hub.dispatch(broadcast(LOBBY, send(text(size))))
 
     async def written(self) -> None:
         """Give the loop its turns until everything dispatched has been written."""
-        while self.hub.writer.pending:  # noqa: ASYNC110  # an event would cost what is not to be measured
+        while self.hub.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
             await asyncio.sleep(0)
 
     def tornado_streams(self) -> list[IOStream]:
@@ -100,11 +102,11 @@ def stream_of(connection: Connection) -> IOStream:
 async def serving(
     streams: int, *, tls: tuple[ssl.SSLContext, str] | None = None
 ) -> AsyncIterator[Serving]:
-    """Serve, with so many streams open.
+    """Serve, with this number of open streams.
 
     Args:
-        streams: 10,000 at most, or what the limit of open files allows.
-        tls: the context of the server, and the certificate of who vouches for it.
+        streams: at most 10,000, or what the limit of open files allows.
+        tls: the context of the server, and the certificate of its authority.
     """
     allow_many_files()
     hub = Hub(HubConfig(store=StoreConfig(maxsize=20_000)))
@@ -118,7 +120,7 @@ async def serving(
 
 
 def certificates() -> tuple[ssl.SSLContext, str] | None:
-    """Return what :func:`serving` needs for TLS; None where trustme is not installed."""
+    """Return what :func:`serving` needs for TLS; None when trustme is not installed."""
     try:
         import trustme  # noqa: PLC0415  # needed for this one measurement only
     except ImportError:

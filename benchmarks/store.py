@@ -1,7 +1,8 @@
 """What a store costs as it fills: purging one connection, and finding ten by a pattern.
 
-Both must cost the same with 100 and with 100,000 connections stored. Of each, many calls are timed in rounds, the sizes
-taking turns within a round, so that a machine that slows down slows all of them; the median of the rounds is shown.
+Both must cost the same with 100 and with 100,000 connections stored. Many calls of each are timed
+in rounds, and the sizes take turns within a round, so that a machine that slows down slows all of
+them. The median of the rounds is shown.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ SIZES = (100, 1_000, 10_000, 100_000)
 #: Connections that the pattern matches.
 MATCHES = 10
 
-#: Calls timed together; one alone is too short for the clock.
+#: Calls timed together; a single one is too short for the clock.
 CALLS = 100
 
 
 class Connection:
-    """A stand-in: a store looks at nothing but identity."""
+    """A stand-in: a store uses nothing but the identity of a connection."""
 
     __slots__ = ("__weakref__",)
 
 
 def filled(kind: str, size: int) -> tuple[Store[Connection], list[Connection]]:
-    """Return a store with connections, each under its own key, ten in each category, and the connections."""
+    """Return a store with connections, ten in each category, and the connections."""
     made = store(kind, maxsize=size)
     connections = [Connection() for _ in range(size)]
     for number, connection in enumerate(connections):
@@ -72,7 +73,7 @@ def time_find(made: Store[Connection], connections: list[Connection]) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the table; returns the exit code."""
+    """Measure and print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks store", description=__doc__)
     parser.add_argument(
         "--kind",
@@ -92,7 +93,7 @@ def main(arguments: list[str]) -> int:
         stores[size] = filled(chosen.kind, size)
     rows = {"purge one connection": time_purge, f"find {MATCHES} by pattern": time_find}
     times = {(row, size): [] for row in rows for size in SIZES}
-    # A full collection in the middle of a round would be measured as that round's work.
+    # A full collection in the middle of a round would be counted as that round's work.
     gc.collect()
     gc.disable()
     for number in range(chosen.rounds):
@@ -110,7 +111,8 @@ def show(kind: str, rows: list[str], medians: dict[tuple[str, int], float]) -> N
     print(f"{kind + ' store, stored:':24}" + "".join(f"{size:>20,}" for size in SIZES))
     for row in rows:
         cells = [
-            f"{medians[row, size] * 1e6:.2f} us  x {medians[row, size] / medians[row, SIZES[0]]:.2f}"
+            f"{medians[row, size] * 1e6:.2f} us  x {ratio:.2f}"
             for size in SIZES
+            for ratio in [medians[row, size] / medians[row, SIZES[0]]]
         ]
         print(f"{row:24}" + "".join(f"{cell:>20}" for cell in cells))

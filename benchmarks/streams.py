@@ -1,6 +1,7 @@
-"""What streams cost besides events: memory, opening, closing all at once, coming and going.
+"""What streams cost besides events: memory, opening, closing all together, coming and going.
 
-The library and the textbook handler are measured in turns, each time in a process of their own that has just started.
+The library and the textbook handler are measured in turns, each time in a process of their own that
+has just started.
 """
 
 from __future__ import annotations
@@ -18,23 +19,26 @@ from .table import Table, at_most, in_turns, middle, progress, ratio
 OURS = "sfere_tornado"
 TEXTBOOK = "textbook Tornado"
 
-#: The share of the streams that is opened before anything is measured, so that what is needed once is there.
+#: The share of the streams that is opened before anything is measured, so that what is allocated
+#: once exists.
 FIRST = 20
 
-#: Streams that come and go before memory is looked at, so that it has found its level.
+#: Streams that come and go before memory is measured, so that it is at its level.
 WARMING = 10_000
 
-#: Seconds after which a server is asked what it holds.
+#: Seconds after which a server is asked for its status.
 RESTING = 0.5
 
-#: Clients that left without having read their answer may be noticed later; seconds to wait for the last of them.
+#: Seconds to wait until clients that left without reading their answer are noticed.
 PATIENCE = 10.0
 
 KIB = 1024
 
 
 class Measured(NamedTuple):
-    """One round: bytes for each stream, streams opened a second; seconds until all that closed were announced, and of CPU."""
+    """One round: bytes for each stream, streams opened per second; seconds until all departures
+    were announced, and of CPU.
+    """
 
     memory: float
     opened: float
@@ -43,7 +47,9 @@ class Measured(NamedTuple):
 
 
 def measure(name: str, streams: int) -> Measured:
-    """Open streams of a server that has just started, look at its memory, and close all of them at once."""
+    """Open streams of a server that has just started, measure its memory, and close all of them
+    together.
+    """
     with Server(name) as server, Load() as load, Load() as watcher:
         watcher.open(server.port, 1, path="/watch?n={n}")
         first = max(1, streams // FIRST)
@@ -62,11 +68,11 @@ def measure(name: str, streams: int) -> Measured:
 
 
 def purging(streams: int, rounds: int) -> float:
-    """Return the seconds that the store takes to purge so many connections, one by one."""
+    """Return the seconds that the store takes to purge this number of connections, one by one."""
     taken = []
     for _ in range(rounds):
         made, connections = filled("expiring", streams)
-        # A full collection would be measured as the store's work.
+        # A full collection would be counted as the store's work.
         gc.collect()
         gc.disable()
         begin = time.perf_counter()
@@ -128,7 +134,7 @@ def at_rest(streams: int, rounds: int) -> None:
 
 
 def coming_and_going(count: int) -> None:
-    """Open and close streams in mixed ways, and print what has stayed."""
+    """Open and close streams in mixed ways, and print what has stayed in the server."""
     with Server(OURS) as server, Load() as load:
         progress(f"coming and going: the first {min(WARMING, count):,}")
         load.churn(server.port, min(WARMING, count))
@@ -148,24 +154,24 @@ def coming_and_going(count: int) -> None:
             what, str(before[what]), str(after[what]), str(more), figure=more, bound=at_most(0, "")
         )
     grown = (after["memory"] - before["memory"]) / count
-    sizes = [f"{told['memory'] / KIB:,.0f} KiB" for told in (before, after)]
-    # A record of any kind that stayed would be 50 bytes at the least, a stream 14,000.
+    sizes = [f"{status['memory'] / KIB:,.0f} KiB" for status in (before, after)]
+    # A record of any kind that stayed would be at least 50 bytes, a stream 14,000.
     table.row("memory", *sizes, f"{grown:.0f} B each", figure=grown, bound=at_most(20, "B"))
     table.show()
 
 
 def at_start(server: Server) -> dict[str, int]:
-    """Return what a server holds when everybody has left it."""
+    """Return what a server has when all clients have left it."""
     deadline = time.monotonic() + PATIENCE
     while True:
         time.sleep(RESTING)
-        told = server.status()
-        if told["streams"] == 0 or time.monotonic() > deadline:
-            return told
+        status = server.status()
+        if status["streams"] == 0 or time.monotonic() > deadline:
+            return status
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; returns the exit code."""
+    """Measure and print the tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks streams", description=__doc__)
     parser.add_argument(
         "--streams", type=int, default=10_000, help="streams at a time (default: 10000)"

@@ -26,7 +26,7 @@ FALLS_SHORT: Final = "falls short"
 
 
 class Bound(NamedTuple):
-    """What a figure must be: ``most`` or ``least``, in the figure's own unit."""
+    """What a figure must be: at ``most`` or at ``least`` a value, in the figure's own unit."""
 
     limit: float
     most: bool
@@ -36,7 +36,7 @@ class Bound(NamedTuple):
         return f"{'<=' if self.most else '>='} {self.limit:g}{' ' if self.unit else ''}{self.unit}"
 
     def verdict(self, figure: float) -> str:
-        """Return whether a figure holds."""
+        """Return whether a figure is within the bound."""
         holds = figure <= self.limit if self.most else figure >= self.limit
         return "holds" if holds else FALLS_SHORT
 
@@ -71,9 +71,9 @@ class Table:
 
         Args:
             name: of what was measured.
-            cells: as many as there are columns, ready to be shown.
-            figure: what the bound is about.
-            bound: None where nothing is required.
+            cells: one for each column, formatted.
+            figure: what the bound applies to.
+            bound: None when nothing is required.
         """
         verdict = bound.verdict(figure) if bound is not None and figure is not None else ""
         self._rows.append((name, *cells, str(bound or ""), verdict))
@@ -94,24 +94,28 @@ class Table:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio as it is shown."""
+    """Return a ratio, formatted."""
     return f"{value:.2f} x"
 
 
 def middle(figures: Iterable[float], others: Iterable[float] | None = None) -> float:
-    """Return the median of figures; or of their ratios to others, each to the one of its own round."""
+    """Return the median of figures; or of their ratios to others, each to the figure of its own
+    round.
+    """
     if others is None:
         return median(figures)
     return median(figure / other for figure, other in zip(figures, others, strict=True))
 
 
 def in_turns(names: Sequence[str], rounds: int, what: str) -> Iterable[str]:
-    """Give each name once a round, in alternating order, so that a machine that slows down slows all of them."""
+    """Yield each name once a round, in alternating order, so that a machine that slows down slows
+    all of them.
+    """
     for number in range(rounds):
         progress(f"{what}: round {number + 1} of {rounds}")
         yield from names if number % 2 == 0 else reversed(names)
 
 
 def progress(line: str) -> None:
-    """Print what is going on, beside the table."""
+    """Print a line of progress, separate from the table."""
     print(line, file=sys.stderr, flush=True)
