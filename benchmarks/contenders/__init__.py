@@ -1,7 +1,8 @@
-"""Servers that are measured against each other: the same streams and the same events, each in a process of its own.
+"""Servers that are measured against each other, each in a process of its own.
 
-Each listens on a free port of 127.0.0.1 for HTTP, and on the UDP port of the same number for its orders, and prints the
-number. A datagram with a number is the order to dispatch so many events, in one turn, to every stream of ``/events``;
-orders over UDP cost each of them next to nothing, and the same. ``?`` is answered with what the server has open. A server ends when its
-standard input does.
+All have the same streams and send the same events. Each listens on a free port of 127.0.0.1 for
+HTTP, and on the UDP port of the same number for its orders, and prints the number. A datagram with
+a number orders the server to dispatch that many events, in one turn, to every stream of
+``/events``; orders over UDP cost every server the same, and next to nothing. A datagram ``?`` is
+answered with what the server has open. A server ends when its standard input does.
 """

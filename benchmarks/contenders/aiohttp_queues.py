@@ -1,4 +1,4 @@
-"""aiohttp-sse: a queue for each client, as the project's own example of a chat has it."""
+"""aiohttp-sse: a queue for each client, as in the project's own example of a chat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ queues: set[asyncio.Queue[str]] = set()
 
 async def events(request):
     async with sse_response(request) as response:
-        # No heartbeats while it is measured.
+        # No heartbeats during the measurement.
         response.ping_interval = 3600
         queue = asyncio.Queue()
         queues.add(queue)
@@ -36,7 +36,7 @@ async def tell(count: int) -> None:
 
 
 def dispatch(count: int) -> None:
-    # Nothing in it waits, so it has ended before it could be collected.
+    # It never waits, so it ends before it could be garbage collected.
     asyncio.get_running_loop().create_task(tell(count))
 
 

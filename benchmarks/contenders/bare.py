@@ -1,4 +1,4 @@
-"""The limit: an epoll loop that answers every request with the same headers, and a loop of ``socket.send``."""
+"""The limit: an epoll loop that sends every request the same headers, and a loop of ``send``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .orders import listening
 if TYPE_CHECKING:
     import socket
 
-HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEADERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 def received(sock: socket.socket) -> bytes:

@@ -39,25 +39,25 @@ def obey(
     dispatch: Callable[[int], Any],
     status: Callable[[], dict[str, int]] | None = None,
 ) -> None:
-    """Do what is ordered from now on, and say that the server is ready.
+    """Run orders from now on, and print the port, which says that the server is ready.
 
     Args:
-        orders: the socket that they come to.
-        dispatch: dispatches so many events to every stream.
-        status: says what the server holds, by name.
+        orders: the socket that receives them.
+        dispatch: dispatches a number of events to every stream.
+        status: returns what the server has open, by name.
     """
 
     def read() -> None:
         order, sender = orders.recvfrom(100)
         if order == b"?":
             gc.collect()
-            told = {"tasks": len(asyncio.all_tasks()), **(status() if status is not None else {})}
-            orders.sendto(json.dumps(told).encode(), sender)
+            counts = {"tasks": len(asyncio.all_tasks()), **(status() if status is not None else {})}
+            orders.sendto(json.dumps(counts).encode(), sender)
         else:
             dispatch(int(order))
 
     loop = asyncio.get_running_loop()
     loop.add_reader(orders.fileno(), read)
-    # Whoever measures holds the other end, and may be killed: then nothing ever comes from it but its end.
+    # The measuring process has the other end. If it is killed, its end is all that comes.
     loop.add_reader(sys.stdin.fileno(), os._exit, 0)
     print(orders.getsockname()[1], flush=True)

@@ -1,4 +1,4 @@
-"""This library, with everything on: the default settings, but for the size of the store."""
+"""This library, with everything on: the default settings, except the size of the store."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""sse-starlette on uvicorn with uvloop, in the two ways in which people write it.
+"""sse-starlette on uvicorn with uvloop, in the two ways in which it is used.
 
-The first argument is how its streams wait for events: ``example``, as the project's own example of broadcasting has it, which
-asks before each event whether the client is still there; or ``generator``, with nothing but a queue, which leaves that to the
-library. The second one is the HTTP parser: ``h11``, which uvicorn itself brings, or ``httptools``, a faster one that it uses
-if there.
+The first argument is how its streams wait for events. ``example``: as in the project's own example
+of broadcasting, which asks before each event whether the client is still there. ``generator``:
+with a queue only, which leaves that to the library. The second argument is the HTTP parser:
+``h11``, which uvicorn brings, or ``httptools``, a faster one that it uses if installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ queues: set[asyncio.Queue[ServerSentEvent]] = set()
 
 
 class Broadcast:
-    """The events of one client, one by one."""
+    """Yields the events of one client."""
 
     def __init__(self, request):
         self.request = request
@@ -59,7 +59,7 @@ async def generator(request):
 
 async def events(request):
     streams = Broadcast if sys.argv[1] == "example" else generator
-    # No heartbeats while it is measured.
+    # No heartbeats during the measurement.
     return EventSourceResponse(streams(request), ping=3600)
 
 

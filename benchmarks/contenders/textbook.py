@@ -1,4 +1,7 @@
-"""The textbook handler of Tornado: registered in ``get``, taken out in ``on_connection_close``, ``write`` and ``flush``."""
+"""The textbook handler of Tornado: ``write`` and ``flush`` to each.
+
+It is added to a set in ``get``, and removed in ``on_connection_close``.
+"""
 
 from __future__ import annotations
 
