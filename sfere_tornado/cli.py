@@ -10,10 +10,11 @@ import argparse
 import sys
 from importlib import import_module
 from textwrap import indent
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .dispatch import Dispatcher
-from .errors import SfereError, nearest
+from .errors import SfereError, hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +93,12 @@ def load(where: str) -> Dispatcher:
         ) from error
     found = getattr(module, name, None)
     if found is None:
-        suggestion = nearest(
-            name, [one for one, value in vars(module).items() if not isinstance(value, type)]
-        )
-        hint = f"; did you mean {suggestion!r}?" if suggestion else ""
-        raise CommandError(f"{module_name} has no {name!r}{hint}")
+        known = [
+            word
+            for word, value in vars(module).items()
+            if not word.startswith("_") and not isinstance(value, (type, ModuleType))
+        ]
+        raise CommandError(f"{module_name} has no {name!r}; {hint(name, known)}")
     made = found() if callable(found) else found
     dispatcher = made if isinstance(made, Dispatcher) else getattr(made, "dispatcher", None)
     if not isinstance(dispatcher, Dispatcher):
@@ -120,9 +122,7 @@ def describe(dispatcher: Dispatcher, what: str | None = None, *, grep: str | Non
     found = dispatcher.describe(what)
     if found is None:
         known = [one.name for one in dispatcher.grep("")]
-        suggestion = nearest(what, known)
-        hint = f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(known)}"
-        raise CommandError(f"nothing is registered as {what!r}; {hint}")
+        raise CommandError(f"nothing is registered as {what!r}; {hint(what, known)}")
     shown = found if isinstance(found, list) else [found]
     if grep is not None:
         matching = dispatcher.grep(grep)

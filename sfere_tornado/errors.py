@@ -1,40 +1,42 @@
 """Every exception of the package, in one tree.
 
-Each class also has the builtin parent that a caller would expect, so ``except ValueError`` works where a value was
-wrong. Facts are kept as attributes; the text is made from them.
+Each class also has the builtin parent that a caller would expect: ``except ValueError`` catches a
+wrong value. The facts are attributes; the text is made from them.
+
+Law: **a text says what happened, where, and what to do**, in this order.
 
 ::
 
     SfereError (Exception)
     ├── ConfigError (ValueError)                a configuration document that cannot be used
-    ├── KeyShapeError (ValueError)              a value that is no key, or no pattern
+    ├── KeyShapeError (ValueError)              a value that is not a valid key or pattern
     ├── EventError (ValueError)                 an event that must not be put on the wire
-    │   └── EventTooLargeError                  ... because it is larger than the bound
+    │   └── EventTooLargeError                  an event that is larger than the bound
     ├── EventStreamError (ValueError)           received bytes that a strict reader refuses
     ├── StoreError (RuntimeError)
     │   ├── StoreFullError                      a newcomer refused at ``maxsize``
-    │   │   └── PresenceFullError               ... because too many are present
     │   ├── LimitReachedError                   a newcomer refused by one of the limits
     │   └── KeyTakenError                       a newcomer refused by ``same_key: refuse``
-    ├── MetaError (ValueError)                  what is to be known of a member cannot be kept
-    ├── ConnectionClosedError (ConnectionError) something was to be sent on a closed stream
-    ├── HubError (RuntimeError)                 a hub used in a state in which it cannot do that
+    ├── PresenceFullError (RuntimeError)        a newcomer refused at ``max_members``
+    ├── MetaError (ValueError)                  data about a member that cannot be kept
+    ├── ConnectionClosedError (ConnectionError) a send on a stream that is closed
+    ├── HubError (RuntimeError)                 a hub in a state that does not allow the call
     ├── ListenError (OSError)                   an address and port that cannot be listened on
     ├── RegistryError (TypeError)               a registry, handler or interceptor of the wrong shape
-    ├── UnknownEffectError (LookupError)        no effect and no action has that name
-    ├── EffectShapeError (TypeError)            an item that is no effect tuple
+    ├── UnknownEffectError (LookupError)        a name without an effect or action
+    ├── EffectShapeError (TypeError)            an item that is not a valid effect tuple
     ├── ExpansionDepthError (RecursionError)    actions that expand without end
     ├── StageAwaitError (TypeError)             a stage that must be awaited where none may
-    ├── StageResultError (TypeError)            a stage that returned something else than the context or None
-    ├── NoConnectionError (LookupError)         an effect needs a connection, and the dispatch has none
-    ├── NoEventLoopError (RuntimeError)         something was to be awaited where no event loop runs
-    └── MissingDependencyError (ImportError)    an optional package is needed
+    ├── StageResultError (TypeError)            a stage that returned neither the context nor None
+    ├── NoConnectionError (LookupError)         an effect without the connection that it needs
+    ├── NoEventLoopError (RuntimeError)         an awaitable where no event loop runs
+    └── MissingDependencyError (ImportError)    an optional package that is not installed
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +66,9 @@ __all__ = (
     "StoreError",
     "StoreFullError",
     "UnknownEffectError",
+    "hint",
     "nearest",
+    "with_suggestion",
 )
 
 
@@ -72,21 +76,47 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     """Return the known word that a misspelt one most resembles, or None when none is near.
 
     Args:
-        word: what was written; anything but a string resembles nothing.
+        word: what was written; only a string resembles anything.
         known: the right words.
     """
     if not isinstance(word, str):
         return None
-    # A slip of one letter comes first: by resemblance alone "story" is nearer to "history" than to "store".
+    # A slip of one letter comes first: by resemblance alone "story" is nearer to "history" than to
+    # "store".
     candidates = list(known)
     slips = [name for name in candidates if _one_slip(word.lower(), name.lower())]
     lowered = [name.lower() for name in slips or candidates]
-    found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.0 if slips else 0.6)
-    return next((name for name in candidates if found and name.lower() == found[0]), None)
+    close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.0 if slips else 0.6)
+    return next((name for name in candidates if close and name.lower() == close[0]), None)
+
+
+def hint(word: object, known: Iterable[str]) -> str:
+    """Return what to write in place of an unknown word: the nearest known one, or all of them.
+
+    Args:
+        word: what was written.
+        known: the right words, in the order in which to list them.
+    """
+    words = list(known)
+    return _did_you_mean(nearest(word, words)) or f"there are {', '.join(words) or 'none'}"
+
+
+def _did_you_mean(suggestion: str | None) -> str:
+    return f"did you mean {suggestion!r}?" if suggestion else ""
+
+
+def with_suggestion(text: str, suggestion: str | None) -> str:
+    """Return a text that ends with a suggestion, or as it is where there is none.
+
+    Args:
+        text: what is wrong, without a full stop.
+        suggestion: what was probably meant.
+    """
+    return f"{text}; {_did_you_mean(suggestion)}" if suggestion else text
 
 
 def _one_slip(word: str, name: str) -> bool:
-    """Tell whether a word is a name with one letter dropped, doubled, replaced, or swapped with its neighbour."""
+    """Tell whether one letter of a name was dropped, doubled, replaced, or swapped with the next."""
     head = next(
         (n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b),
         min(len(word), len(name)),
@@ -97,7 +127,16 @@ def _one_slip(word: str, name: str) -> bool:
 
 
 class SfereError(Exception):
-    """The root of every exception that this package raises on its own account."""
+    """The root of every exception that this package defines."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with ``args``, which fails where __init__ takes other arguments.
+        return _made_again, (type(self), self.args), vars(self)
+
+
+def _made_again(kind: type[SfereError], arguments: tuple[Any, ...]) -> SfereError:
+    """Return an exception out of a pickle; its attributes follow."""
+    return kind.__new__(kind, *arguments)
 
 
 class ConfigError(SfereError, ValueError):
@@ -133,12 +172,11 @@ class ConfigError(SfereError, ValueError):
             place += f", line {self.line}"
         if self.path:
             place += f", at {self.path}"
-        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
-        return f"{place}: {self.problem}{hint}"
+        return with_suggestion(f"{place}: {self.problem}", self.suggestion)
 
 
 class KeyShapeError(SfereError, ValueError):
-    """A value is neither a key nor, where one is allowed, a pattern; ``value`` is what was given."""
+    """A value is not a valid key, or not a valid pattern; ``value`` is what was passed."""
 
     def __init__(self, problem: str, value: object) -> None:
         super().__init__(problem, value)
@@ -150,7 +188,7 @@ class KeyShapeError(SfereError, ValueError):
 
 
 class EventError(SfereError, ValueError):
-    """An event cannot be put on the wire as it is; ``field`` names the part at fault."""
+    """An event cannot be put on the wire as it is; ``field`` names the one at fault."""
 
     def __init__(self, problem: str, field: str) -> None:
         super().__init__(problem, field)
@@ -166,7 +204,8 @@ class EventTooLargeError(EventError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"{size} bytes on the wire, the limit is {limit}; send a reference, or raise the limit",
+            f"has {size} bytes on the wire, {limit} are allowed (stream.max_event_size); "
+            "send a reference, or raise the limit",
             "data",
         )
         self.size = size
@@ -198,58 +237,76 @@ class StoreError(SfereError, RuntimeError):
 
 
 class StoreFullError(StoreError):
-    """A newcomer was refused because the store holds ``maxsize`` connections already."""
+    """A newcomer was refused because the store already has ``maxsize`` connections."""
 
     def __init__(self, key: object, maxsize: int) -> None:
         super().__init__(
-            f"the store is full: {maxsize} connections; raise maxsize, or choose on_full: evict",
+            f"the store already has {maxsize} connections (store.maxsize); "
+            "raise it, or set store.on_full to evict",
             key,
         )
         self.maxsize = maxsize
 
 
-class PresenceFullError(StoreFullError):
-    """A newcomer was refused because as many are present as may be; ``what`` says of which kind."""
-
-    def __init__(self, key: object, maxsize: int, what: str) -> None:
-        super().__init__(key, maxsize)
-        self.what = what
-
-    def __str__(self) -> str:
-        return f"presence is full: {self.maxsize} {self.what} (key {self.key!r})"
-
-
 class LimitReachedError(StoreError):
-    """A newcomer was refused by a limit; ``name`` is the setting, ``limit`` its number, ``key`` whose number is reached.
+    """A newcomer was refused by a limit on the number of open streams.
 
-    The name ``files`` is no setting: it is the system's limit of open files, as far as it leaves any for streams.
+    Args:
+        name: the setting, such as ``per_address``; ``files`` is not a setting but what the system's
+            limit of open files leaves for streams.
+        limit: the number of streams allowed.
+        key: what has too many: an address, a scope or a key. The whole process has too many where
+            ``name`` is ``total`` or ``files``; ``key`` is then the address that was refused.
     """
 
-    def __init__(self, name: str, limit: int, whose: object) -> None:
-        bound = (
-            "what the system's limit of open files leaves for them"
-            if name == "files"
-            else f"limits.{name}"
+    def __init__(self, name: str, limit: int, key: object) -> None:
+        whole = name in ("total", "files")
+        bound = "the system's limit of open files" if name == "files" else f"limits.{name}"
+        problem = (
+            f"{'this process' if whole else key} already has {limit} open streams ({bound}); "
+            "raise the limit or close some"
         )
-        super().__init__(
-            f"{limit} streams are open, which is {bound}; raise it, or close some", whose
-        )
+        super().__init__(problem, key)
         self.name = name
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.problem} (for {self.key!r})"
+        return self.problem
 
 
 class KeyTakenError(StoreError):
-    """A newcomer was refused because its key is held by another connection (``same_key: refuse``)."""
+    """A newcomer was refused because another connection has its key (``same_key: refuse``)."""
 
     def __init__(self, key: object) -> None:
-        super().__init__("the key is held by another open connection, and same_key is refuse", key)
+        super().__init__(
+            "another open connection has the key (same_key: refuse); "
+            "close it first, or set same_key to join or replace",
+            key,
+        )
+
+
+class PresenceFullError(SfereError, RuntimeError):
+    """A newcomer was refused because ``max_members`` members are present; ``key`` is its key."""
+
+    def __init__(self, key: object, max_members: int) -> None:
+        super().__init__(key, max_members)
+        self.key = key
+        self.max_members = max_members
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, and what to do: the text."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return (
+            f"presence already has {self.max_members} members with an open stream (max_members); "
+            f"raise store.maxsize or close some (key {self.key!r})"
+        )
 
 
 class MetaError(SfereError, ValueError):
-    """What is to be known of a member cannot be kept and sent to the others; ``field`` names the part at fault."""
+    """Data about a member cannot be kept and sent to the others; ``field`` names the one at fault."""
 
     def __init__(self, problem: str, field: str) -> None:
         super().__init__(problem, field)
@@ -257,31 +314,34 @@ class MetaError(SfereError, ValueError):
         self.field = field
 
     def __str__(self) -> str:
-        return f"presence, {self.field!r}: {self.problem}"
+        return f"presence field {self.field!r}: {self.problem}"
 
 
 class ConnectionClosedError(SfereError, ConnectionError):
-    """Something was to be sent on a stream that is closed; ``reason`` says why it closed, if known."""
+    """A send came after the stream had closed; ``reason`` says why it closed, if that is known."""
 
     def __init__(self, reason: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the connection is closed (reason: {self.reason or 'unknown'})"
+        return (
+            f"the connection is closed (reason: {self.reason or 'unknown'}); "
+            "check connection.closed before sending"
+        )
 
 
 class HubError(SfereError, RuntimeError):
-    """A hub was asked for something that its present state does not allow."""
+    """A hub was called in a state that does not allow the call."""
 
 
 class ListenError(SfereError, OSError):
     """An address and port cannot be listened on.
 
     Args:
-        errno: the system's number, see ``errno``; None where it has none.
+        errno: the system's number, see the module ``errno``; None where there is none.
         problem: what is wrong, and what to do, without a full stop.
-        address: where it was to be.
+        address: the address; empty means all addresses.
         port: the port.
     """
 
@@ -291,12 +351,13 @@ class ListenError(SfereError, OSError):
         self.address = address
         self.port = port
 
-    def __reduce__(self) -> tuple[type[ListenError], tuple[int | None, str, str, int]]:
-        # An OSError would be copied from its number and text alone.
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The number is not in vars(): OSError takes it from the arguments.
         return type(self), (self.errno, self.problem, self.address, self.port)
 
     def __str__(self) -> str:
-        return f"cannot listen on port {self.port} of {self.address or 'every address'}: {self.problem}"
+        where = f"port {self.port} of {self.address or 'every address'}"
+        return f"cannot listen on {where}: {self.problem}"
 
 
 class RegistryError(SfereError, TypeError):
@@ -304,7 +365,7 @@ class RegistryError(SfereError, TypeError):
 
 
 class UnknownEffectError(SfereError, LookupError):
-    """No effect and no action is registered under ``name``; ``suggestion`` is the nearest name that is."""
+    """No effect or action has the name ``name``; ``suggestion`` is the nearest registered name."""
 
     def __init__(self, name: object, suggestion: str | None = None) -> None:
         super().__init__(name, suggestion)
@@ -312,12 +373,11 @@ class UnknownEffectError(SfereError, LookupError):
         self.suggestion = suggestion
 
     def __str__(self) -> str:
-        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
-        return f"unknown action or effect {self.name!r}{hint}"
+        return with_suggestion(f"unknown action or effect {self.name!r}", self.suggestion)
 
 
 class EffectShapeError(SfereError, TypeError):
-    """An item is not an effect, which is a tuple that begins with a name; ``item`` is the item."""
+    """An item is not a valid effect: a tuple that begins with a name; ``item`` is the item."""
 
     def __init__(self, problem: str, item: object) -> None:
         super().__init__(problem, item)
@@ -326,29 +386,32 @@ class EffectShapeError(SfereError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"{self.problem}: {self.item!r}; make it with its constructor, such as send(...), or with "
-            'effect("name", ...); a list is never an effect'
+            f"{self.problem}: {self.item!r}; make it with its constructor, such as send(...), "
+            'or with effect("name", ...); a list is never an effect'
         )
 
 
 class ExpansionDepthError(SfereError, RecursionError):
-    """Actions expanded into actions ``limit`` times in a row; what the last one returned was dropped."""
+    """Actions expanded into actions ``limit`` times in a row; the last result was dropped."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"actions were expanded {self.limit} levels deep without reaching effects; does one expand into itself?"
+        return (
+            f"actions expanded into actions {self.limit} times in a row without reaching effects; "
+            "let none expand into itself"
+        )
 
 
 class StageAwaitError(SfereError, TypeError):
-    """A stage returned something to be awaited, in a dispatch whose stages must not wait.
+    """A stage returned an awaitable, in a dispatch whose stages must not await.
 
     Args:
         stage: the stage, such as ``before_dispatch``.
         interceptor_id: the ``id`` of its interceptor.
-        kind: what the dispatch is, such as ``application``.
+        kind: the kind of the dispatch, such as ``application``.
     """
 
     def __init__(self, stage: str, interceptor_id: object, kind: str) -> None:
@@ -359,14 +422,14 @@ class StageAwaitError(SfereError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} must be awaited, and this is "
-            f"a dispatch of kind {self.kind!r}: only around requests and openings may stages await, "
-            "because elsewhere the order of what is sent would depend on them; await in an effect"
+            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned an awaitable in a "
+            f"dispatch of kind {self.kind!r}; only stages around a request or an opening may await, "
+            "because elsewhere the order of the sends would depend on them; await in an effect"
         )
 
 
 class StageResultError(SfereError, TypeError):
-    """An interceptor's stage returned something that is neither the context nor None."""
+    """A stage of an interceptor returned neither the context nor None; ``value`` is its result."""
 
     def __init__(self, stage: str, interceptor_id: object, value: object) -> None:
         super().__init__(stage, interceptor_id, value)
@@ -376,13 +439,13 @@ class StageResultError(SfereError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned {type(self.value).__name__}; "
-            "return the context, or nothing"
+            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned "
+            f"{type(self.value).__name__}; return the context or None"
         )
 
 
 class NoConnectionError(SfereError, LookupError):
-    """An effect that writes to a connection ran in a dispatch that has none; ``effect`` is its name."""
+    """An effect that needs a connection ran in a dispatch without one; ``effect`` is its name."""
 
     def __init__(self, effect: str) -> None:
         super().__init__(effect)
@@ -391,16 +454,16 @@ class NoConnectionError(SfereError, LookupError):
     def __str__(self) -> str:
         return (
             f"the effect {self.effect!r} needs an open connection, and this dispatch has none; "
-            "put it into broadcast(...) or with_connection(...), or return it from on_open"
+            "put the effect into broadcast(...) or with_connection(...), or return it from on_open"
         )
 
 
 class NoEventLoopError(SfereError, RuntimeError):
-    """A handler or stage returned an awaitable, and no event loop runs that could await it."""
+    """A handler or stage returned an awaitable, and no event loop runs in this thread."""
 
 
 class MissingDependencyError(SfereError, ImportError):
-    """An optional package is not installed; the text has the command that installs it."""
+    """An optional package is not installed; ``command`` is the command that installs it."""
 
     def __init__(self, package: str, purpose: str, command: str) -> None:
         super().__init__(package, purpose, command)
@@ -409,4 +472,4 @@ class MissingDependencyError(SfereError, ImportError):
         self.command = command
 
     def __str__(self) -> str:
-        return f"{self.purpose} needs the package {self.package!r}: {self.command}"
+        return f"{self.purpose} needs the package {self.package!r}; install it: {self.command}"

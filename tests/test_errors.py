@@ -1,7 +1,9 @@
 """Every exception: its parents, its attributes, its text."""
 
 import inspect
+import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,7 @@ from sfere_tornado.errors import (
     StoreError,
     StoreFullError,
     UnknownEffectError,
+    hint,
     nearest,
 )
 
@@ -84,19 +87,28 @@ ONE_OF_EACH = [
         LimitReachedError("per_key", 100, "k"),
         (StoreError, RuntimeError),
         {"name": "per_key", "limit": 100, "key": "k"},
-        "100 streams are open, which is limits.per_key; raise it, or close some (for 'k')",
+        "k already has 100 open streams (limits.per_key); raise the limit or close some",
     ),
     (
-        PresenceFullError("k", 7, "members"),
-        (StoreFullError, RuntimeError),
-        {"what": "members", "maxsize": 7, "key": "k"},
-        "presence is full: 7 members (key 'k')",
+        LimitReachedError("total", 9, "10.0.0.1"),
+        (StoreError, RuntimeError),
+        {"name": "total", "limit": 9, "key": "10.0.0.1"},
+        "this process already has 9 open streams (limits.total); raise the limit or close some",
+    ),
+    (
+        PresenceFullError("k", 7),
+        (SfereError, RuntimeError),
+        {"max_members": 7, "key": "k"},
+        (
+            "presence already has 7 members with an open stream (max_members); raise "
+            "store.maxsize or close some (key 'k')"
+        ),
     ),
     (
         MetaError("must be text", "tab"),
         (SfereError, ValueError),
         {"problem": "must be text", "field": "tab"},
-        "presence, 'tab': must be text",
+        "presence field 'tab': must be text",
     ),
     (
         EventError("must be ASCII", "id"),
@@ -108,7 +120,10 @@ ONE_OF_EACH = [
         EventTooLargeError(9, 8),
         (EventError, ValueError),
         {"size": 9, "limit": 8, "field": "data"},
-        "event field 'data': 9 bytes on the wire, the limit is 8; send a reference, or raise the limit",
+        (
+            "event field 'data': has 9 bytes on the wire, 8 are allowed (stream.max_event_size); "
+            "send a reference, or raise the limit"
+        ),
     ),
     (
         EventStreamError("an unknown field", 12),
@@ -126,25 +141,31 @@ ONE_OF_EACH = [
         StoreFullError("k", 5),
         (StoreError,),
         {"key": "k", "maxsize": 5},
-        "the store is full: 5 connections; raise maxsize, or choose on_full: evict (key 'k')",
+        (
+            "the store already has 5 connections (store.maxsize); raise it, or set store.on_full "
+            "to evict (key 'k')"
+        ),
     ),
     (
         KeyTakenError("k"),
         (StoreError,),
         {"key": "k"},
-        "the key is held by another open connection, and same_key is refuse (key 'k')",
+        (
+            "another open connection has the key (same_key: refuse); close it first, or set "
+            "same_key to join or replace (key 'k')"
+        ),
     ),
     (
         ConnectionClosedError("slow"),
         (SfereError, ConnectionError, OSError),
         {"reason": "slow"},
-        "the connection is closed (reason: slow)",
+        "the connection is closed (reason: slow); check connection.closed before sending",
     ),
     (
         ConnectionClosedError(),
         (SfereError, ConnectionError),
         {"reason": None},
-        "the connection is closed (reason: unknown)",
+        "the connection is closed (reason: unknown); check connection.closed before sending",
     ),
     (HubError("not started"), (SfereError, RuntimeError), {}, "not started"),
     (RegistryError("no registry"), (SfereError, TypeError), {}, "no registry"),
@@ -173,23 +194,26 @@ ONE_OF_EACH = [
         ExpansionDepthError(100),
         (SfereError, RecursionError),
         {"limit": 100},
-        "actions were expanded 100 levels deep without reaching effects; does one expand into itself?",
+        (
+            "actions expanded into actions 100 times in a row without reaching effects; "
+            "let none expand into itself"
+        ),
     ),
     (
         StageAwaitError("before_effect", "audit", "closing"),
         (SfereError, TypeError),
         {"stage": "before_effect", "interceptor_id": "audit", "kind": "closing"},
         (
-            "stage 'before_effect' of interceptor 'audit' must be awaited, and this is a dispatch of "
-            "kind 'closing': only around requests and openings may stages await, because elsewhere "
-            "the order of what is sent would depend on them; await in an effect"
+            "stage 'before_effect' of interceptor 'audit' returned an awaitable in a dispatch of "
+            "kind 'closing'; only stages around a request or an opening may await, because elsewhere "
+            "the order of the sends would depend on them; await in an effect"
         ),
     ),
     (
         StageResultError("before_effect", "audit", 7),
         (SfereError, TypeError),
         {"stage": "before_effect", "interceptor_id": "audit", "value": 7},
-        "stage 'before_effect' of interceptor 'audit' returned int; return the context, or nothing",
+        "stage 'before_effect' of interceptor 'audit' returned int; return the context or None",
     ),
     (
         NoConnectionError("send"),
@@ -197,7 +221,7 @@ ONE_OF_EACH = [
         {"effect": "send"},
         (
             "the effect 'send' needs an open connection, and this dispatch has none; "
-            "put it into broadcast(...) or with_connection(...), or return it from on_open"
+            "put the effect into broadcast(...) or with_connection(...), or return it from on_open"
         ),
     ),
     (NoEventLoopError("no loop runs"), (SfereError, RuntimeError), {}, "no loop runs"),
@@ -205,7 +229,7 @@ ONE_OF_EACH = [
         MissingDependencyError("hypothesis", "sample()", "pip install hypothesis"),
         (SfereError, ImportError),
         {"package": "hypothesis", "purpose": "sample()", "command": "pip install hypothesis"},
-        "sample() needs the package 'hypothesis': pip install hypothesis",
+        "sample() needs the package 'hypothesis'; install it: pip install hypothesis",
     ),
 ]
 
@@ -239,8 +263,8 @@ def test_none_is_forgotten():
 
 
 def test_everything_is_exported():
-    """The public names are the exceptions and the search for the nearest word."""
-    assert set(errors.__all__) == {*classes(), "nearest"}
+    """The public names are the exceptions, the search for the nearest word, and the hint."""
+    assert set(errors.__all__) == {*classes(), "hint", "nearest", "with_suggestion"}
 
 
 def test_the_tree_is_drawn_as_it_is():
@@ -280,3 +304,38 @@ def test_the_nearest_word_as_it_is_written():
     """The right word is given in its own case, and the words may come from an iterator."""
     assert nearest("mib", iter(["KiB", "MiB"])) == "MiB"
     assert nearest("send", []) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("sned", "did you mean 'send'?"),
+        ("xyzzy", "there are send, broadcast"),
+        (7, "there are send, broadcast"),
+    ],
+)
+def test_the_hint(word, text):
+    """A hint names the nearest right word, or all of them where none is near."""
+    assert hint(word, iter(["send", "broadcast"])) == text
+    assert hint(word, []) == "there are none"
+
+
+@pytest.mark.parametrize("error", [item[0] for item in ONE_OF_EACH], ids=lambda e: type(e).__name__)
+def test_a_copy_says_the_same(error):
+    """An exception comes whole out of a pickle, as from another process, with its text and its facts."""
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
+
+
+def test_a_full_presence_is_not_a_full_store():
+    """Stops an inherited text from naming another cause: ``problem`` is what the text says."""
+    error = PresenceFullError("k", 7)
+    assert not isinstance(error, StoreError)
+    assert error.problem == str(error)
+
+
+def test_only_this_module_asks_did_you_mean():
+    """The words of a suggestion stand in one place."""
+    package = Path(errors.__file__).parent
+    asking = [path.name for path in package.rglob("*.py") if "did you mean" in path.read_text()]
+    assert asking == ["errors.py"]

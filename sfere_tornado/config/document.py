@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yaml import AliasEvent, MappingNode, MarkedYAMLError, SafeLoader, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, hint, nearest
 from .settings import HubConfig, StoreConfig, refuse_pointless
 from .values import Choices, Names
 
@@ -171,7 +171,7 @@ class _Reader:
                 )
             if known is not None and name not in known:
                 suggestion = nearest(name, known)
-                others = "" if suggestion else f"; known here are {', '.join(known)}"
+                others = "" if suggestion else f"; {hint(name, known)}"
                 raise self.wrong(f"unknown setting {name!r}{others}", key, where, suggestion)
             seen[name] = _line(key)
             self.lines[where] = _line(key)

@@ -20,7 +20,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
-from ..errors import EffectShapeError, EventError, nearest
+from ..errors import EffectShapeError, EventError, hint
 from ..wire.event_stream import Event, data_lines, data_text
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def checked(action: str, options: Any) -> dict[str, Any]:
     found = {**known, **(options or {})}
     for option in found:
         if option not in known:
-            raise EventError(f"is no option of {action}; {_hint(option, known)}", str(option))
+            raise EventError(f"is no option of {action}; {hint(option, known)}", str(option))
     for option in ("use_view_transition", "only_if_missing", "auto_remove"):
         if not isinstance(found.get(option, False), bool):
             raise EventError(f"is True or False, not {found[option]!r}", option)
@@ -268,9 +268,7 @@ def _check_target(found: dict[str, Any]) -> None:
         check_line("selector", found["selector"])
     for option, known in (("mode", MODES), ("namespace", NAMESPACES)):
         if found[option] not in known:
-            raise EventError(
-                f"there is no {found[option]!r}; {_hint(found[option], known)}", option
-            )
+            raise EventError(f"there is no {found[option]!r}; {hint(found[option], known)}", option)
     if found["selector"] is None and found["mode"] not in _BY_ID:
         raise EventError(
             f"{found['mode']!r} needs a selector: the client refuses it without", "mode"
@@ -293,11 +291,6 @@ def _attribute(name: str, value: Any) -> str:
         return f" {name}"
     # A line end in a value would be one of the event; a CR would not even come back as one.
     return f' {name}="{escape(str(value)).replace(chr(13), "&#13;").replace(chr(10), "&#10;")}"'
-
-
-def _hint(word: Any, known: Any) -> str:
-    suggestion = nearest(word, known)
-    return f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(known)}"
 
 
 def _refuse_constant(name: str) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ..errors import RegistryError, nearest
+from ..errors import RegistryError, hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,11 +109,9 @@ def check_interceptor(interceptor: object) -> None:
         if key == "id":
             continue
         if key not in STAGES:
-            suggestion = nearest(key, STAGES)
-            hint = (
-                f"did you mean {suggestion!r}?" if suggestion else f"there are {', '.join(STAGES)}"
+            raise RegistryError(
+                f"interceptor {name!r} has an unknown stage {key!r}; {hint(key, STAGES)}"
             )
-            raise RegistryError(f"interceptor {name!r} has an unknown stage {key!r}; {hint}")
         if not callable(stage):
             raise RegistryError(
                 f"interceptor {name!r}: stage {key!r} is {stage!r}, which cannot be called"

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
-from ..errors import RegistryError, nearest
+from ..errors import RegistryError, hint
 from .interceptors import check_interceptor
 
 if TYPE_CHECKING:
@@ -92,13 +92,7 @@ class Registry:
         """
         for key in given:
             if key not in _KEYS:
-                suggestion = nearest(key, _KEYS)
-                hint = (
-                    f"did you mean {suggestion!r}?"
-                    if suggestion
-                    else f"there are {', '.join(_KEYS)}"
-                )
-                raise RegistryError(f"a registry has no {key!r}; {hint}")
+                raise RegistryError(f"a registry has no {key!r}; {hint(key, _KEYS)}")
         registry = cls(given.get("name", "registry"))
         kinds: tuple[tuple[EntryKind, str], ...] = (
             ("effect", "effects"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from ..errors import EventError, MetaError, nearest
+from ..errors import EventError, MetaError, nearest, with_suggestion
 from ..wire.event_stream import data_text
 
 if TYPE_CHECKING:
@@ -194,9 +194,8 @@ def check_reason(reason: str) -> None:
         ValueError: when there is no such reason; the text names the nearest one.
     """
     if reason not in _REASONS:
-        near = nearest(reason, _REASONS)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"a reason is one of {', '.join(sorted(_REASONS))}, not {reason!r}{hint}")
+        problem = f"a reason is one of {', '.join(sorted(_REASONS))}, not {reason!r}"
+        raise ValueError(with_suggestion(problem, nearest(reason, _REASONS)))
 
 
 def check_meta(tab: object, device: object, data: object) -> None:

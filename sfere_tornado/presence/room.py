@@ -126,7 +126,7 @@ class Presence:
         state = rules.roll.find(wanted)
         if state is None:
             if len(self) >= self.max_members and not rules.absent:
-                raise PresenceFullError(wanted, self.max_members, "members")
+                raise PresenceFullError(wanted, self.max_members)
         elif id(connection) in state.open:
             return []
         now = self.timer()

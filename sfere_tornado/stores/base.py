@@ -33,7 +33,7 @@ from typing import (
     get_args,
 )
 
-from ..errors import nearest
+from ..errors import nearest, with_suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,9 +110,8 @@ def one_of(value: object, words: Any, what: str) -> Any:
     known: tuple[str, ...] = words if isinstance(words, tuple) else get_args(words)
     if value in known:
         return value
-    near = nearest(value, known)
-    hint = f"; did you mean {near!r}?" if near else ""
-    raise ValueError(f"{what} is one of {', '.join(known)}, not {value!r}{hint}")
+    problem = f"{what} is one of {', '.join(known)}, not {value!r}"
+    raise ValueError(with_suggestion(problem, nearest(value, known)))
 
 
 class Store(ABC, Generic[C]):

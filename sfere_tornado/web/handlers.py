@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from ..errors import KeyTakenError, LimitReachedError, StoreFullError
+from ..errors import KeyTakenError, LimitReachedError, PresenceFullError, StoreFullError
 from ..presence import MAX_LABEL
 from ..streams.connection import Connection
 from ..wire.compression import HEADER, accepts_gzip
@@ -226,7 +226,7 @@ class SSEMixin(InterceptorMixin):
             hub.admission.enter(connection.remote)
             self._entered = True
             await self._dispatch_request(("sse_opened",), self._begin, {"sse": connection})
-        except (StoreFullError, LimitReachedError) as error:
+        except (StoreFullError, PresenceFullError, LimitReachedError) as error:
             log.warning("%s was refused a stream: %s", connection.remote, error)
             status = LIMIT_STATUS.get(hub.config.limits.answer)
             if status is not None:

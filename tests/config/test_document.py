@@ -247,7 +247,7 @@ def test_a_name_that_resembles_nothing():
     """Where no name is near, the error tells those that are known."""
     error = refused("store:\n  xyzzy: 1\n")
     assert error.suggestion is None
-    assert "known here are type, ttl, expiry" in str(error)
+    assert "there are type, ttl, expiry" in str(error)
 
 
 # -- wrong values

@@ -54,7 +54,7 @@ def test_an_address_is_bounded():
     """One address with too many is refused, others are not; the error names it."""
     made, _ = admission(per_address=1)
     made.enter("a")
-    with pytest.raises(LimitReachedError, match="'a'"):
+    with pytest.raises(LimitReachedError, match=r"^a already has "):
         made.enter("a")
     made.enter("b")
     made.leave("a")
@@ -88,7 +88,7 @@ def test_a_scope_is_bounded():
     for name in ("ann", "bob"):
         made.check_key(key(name, "acme"), NEWCOMER)
         store.put(key(name, "acme"), object())
-    with pytest.raises(LimitReachedError, match=r"per_scope.*'acme'"):
+    with pytest.raises(LimitReachedError, match=r"^acme already .*per_scope"):
         made.check_key(key("cyd", "acme"), NEWCOMER)
     made.check_key(key("cyd", "umbrella"), NEWCOMER)
 

@@ -5,7 +5,7 @@ from support.waiting import eventually
 from tornado.web import Application
 
 from sfere_tornado import Hub, HubConfig, SSEHandler
-from sfere_tornado.config import LimitsConfig
+from sfere_tornado.config import LimitsConfig, PresenceConfig
 from sfere_tornado.testing import StreamClient
 
 
@@ -78,6 +78,22 @@ async def test_over_a_limit_the_answer_is_the_one_that_was_chosen(serve, limit, 
     assert again.status == 200
     assert await again.quiet() == []
     assert again.clean is None
+
+
+@pytest.mark.parametrize(("answer", "status"), [("retry", 200), ("too_many", 429)])
+@pytest.mark.gen_test
+async def test_a_full_presence_answers_as_a_full_store(serve, answer, status, caplog):
+    """Stops the client of a refused member from an answer of 500: it gets what limits.answer says."""
+    hub = Hub(HubConfig(limits=LimitsConfig(answer=answer), presence=PresenceConfig()))
+    app = Application([("/events", Events)], sfere=hub)
+    hub.presence.max_members = 1
+    url = serve(app)
+    await enter(url, "a", "acme")
+    refused = await enter(url, "b", "acme")
+    assert refused.status == status
+    assert await refused.ended() is (status != 200)
+    assert "presence already has 1 members" in caplog.text
+    assert (len(hub.store), len(hub.presence)) == (1, 1)
 
 
 @pytest.mark.gen_test

@@ -333,10 +333,7 @@ async def test_where_files_end_newcomers_are_refused():
     code, said = await ended(process)
     assert code == 0
     assert [line for line in said if "WARNING" not in line] == []
-    assert (
-        "60 streams are open, which is what the system's limit of open files leaves for them"
-        in said[0]
-    )
+    assert "already has 60 open streams (the system's limit of open files)" in said[0]
     assert await come_back.ended() is False
 
 
