@@ -62,6 +62,10 @@ BENCHMARKS = {
         "users who reload, drop and come back; all others read each departure once",
         ["--members", "30", "--minutes", "0.05", "--grace", "0.3", "--rate", "10"],
     ),
+    "journeys": (
+        "the way of a broadcast, a close, an opening, a reconnect: calls and modules",
+        [],
+    ),
     "servers": (
         "whole servers: CPU per delivered event, against other libraries",
         ["--streams", "20", "--rounds", "1", "--only", "bare socket.send", "textbook Tornado"],

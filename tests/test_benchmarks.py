@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.journeys import Call, Journey
 from benchmarks.table import FALLS_SHORT, Table, at_least, at_most, in_turns, middle
 
 ROOT = Path(__file__).parents[1]
@@ -57,3 +58,11 @@ def test_ratios_are_those_of_one_round():
 def test_turns_alternate(capsys):
     """Nobody always goes first."""
     assert list(in_turns(["a", "b"], 3, "test")) == ["a", "b", "b", "a", "a", "b"]
+
+
+def test_a_journey_counts_its_moves():
+    """A move is a call in another module than the call before; a function called twice counts once."""
+    calls = [Call("a.py", "f"), Call("a.py", "g"), Call("b.py", "f"), Call("a.py", "f")]
+    journey = Journey(tuple(calls))
+    assert journey.figures == (4, 3, 2, 2)
+    assert list(journey.legs()) == [("a.py", ["f", "g"]), ("b.py", ["f"]), ("a.py", ["f"])]
