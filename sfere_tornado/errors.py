@@ -22,7 +22,7 @@ Law: **a text says what happened, where, and what to do**, in this order.
     ├── ConnectionClosedError (ConnectionError) a send on a stream that is closed
     ├── HubError (RuntimeError)                 a hub in a state that does not allow the call
     ├── ListenError (OSError)                   an address and port that cannot be listened on
-    ├── RegistryError (TypeError)               a registry, handler or interceptor of the wrong shape
+    ├── RegistryError (TypeError)               a registry, handler or stage of the wrong shape
     ├── UnknownEffectError (LookupError)        a name without an effect or action
     ├── EffectShapeError (TypeError)            an item that is not a valid effect tuple
     ├── ExpansionDepthError (RecursionError)    actions that expand without end
@@ -116,7 +116,7 @@ def with_suggestion(text: str, suggestion: str | None) -> str:
 
 
 def _one_slip(word: str, name: str) -> bool:
-    """Tell whether one letter of a name was dropped, doubled, replaced, or swapped with the next."""
+    """Tell whether a letter of a name was dropped, doubled, replaced, or swapped with the next."""
     head = next(
         (n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b),
         min(len(word), len(name)),
@@ -130,7 +130,7 @@ class SfereError(Exception):
     """The root of every exception that this package defines."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with ``args``, which fails where __init__ takes other arguments.
+        # The default calls the class with args, which fails where __init__ takes other arguments.
         return _made_again, (type(self), self.args), vars(self)
 
 
@@ -306,7 +306,7 @@ class PresenceFullError(SfereError, RuntimeError):
 
 
 class MetaError(SfereError, ValueError):
-    """Data about a member cannot be kept and sent to the others; ``field`` names the one at fault."""
+    """Data about a member cannot be kept and sent to others; ``field`` names the one at fault."""
 
     def __init__(self, problem: str, field: str) -> None:
         super().__init__(problem, field)
@@ -422,9 +422,9 @@ class StageAwaitError(SfereError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned an awaitable in a "
-            f"dispatch of kind {self.kind!r}; only stages around a request or an opening may await, "
-            "because elsewhere the order of the sends would depend on them; await in an effect"
+            f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned an awaitable in "
+            f"a dispatch of kind {self.kind!r}; only stages around a request or an opening may "
+            "await, because elsewhere the order of the sends would depend on them; await in an effect"
         )
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(sfere_tornado.__file__).parent
 
 #: Rooms by floor; a room imports only from lower floors, or from within itself.
 FLOORS = [
-    {"errors"},
+    {"defaults", "errors"},
     {"keys", "wire", "dispatch", "config"},
     {"history", "presence", "stores", "streams"},
     {"effects"},

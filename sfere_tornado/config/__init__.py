@@ -1,10 +1,11 @@
 """Every setting of a hub, as plain frozen records, and the YAML document they are read from.
 
-:mod:`.records` has the settings with their defaults, bounds and reasons; :mod:`.values` has how one value is written
-and what it may be; :mod:`.document` reads a document, strictly.
+:mod:`.settings` and :mod:`.features` have the settings with their defaults, ranges and reasons;
+:mod:`.fields` has the checks of a record; :mod:`.values` has how one value is written and what it
+may be; :mod:`.document` reads a document strictly.
 
-Law: **a record is right or does not exist.** The same rules hold for a value from a document and for one from Python; a
-document's error knows its line as well.
+Law: **a record is right or does not exist.** The same rules hold for a value from a document and
+for one from Python. An error about a document also names the line.
 """
 
 from __future__ import annotations

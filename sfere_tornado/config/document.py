@@ -1,12 +1,12 @@
-"""A YAML document becomes a :class:`~sfere_tornado.config.settings.HubConfig`, or an error that names the line.
+"""A YAML document becomes a :class:`~.settings.HubConfig`, or an error that names the line.
 
-YAML can do more than settings need, and some of it is dangerous or misleading: aliases expand to millions of values, of
-two equal keys the last wins silently, tags make objects, deep nesting ends in a RecursionError. So the document is only
-*composed*, by a strict subclass of PyYAML's safe loader, and never constructed: each value stays text until its setting
-reads it.
+YAML can do more than settings need, and some of it is dangerous or misleading. Aliases expand to
+millions of values; of two equal keys the last wins silently; tags make objects; deep nesting ends
+in a RecursionError. So the document is only *composed*, by a strict subclass of PyYAML's safe
+loader, and never constructed: each value stays text until its setting reads it.
 
-Law: **every way in which a document can be wrong ends in** :class:`~sfere_tornado.errors.ConfigError`. The first error
-is the one that is told.
+Law: **every wrong document raises** a :class:`~sfere_tornado.errors.ConfigError`; the first mistake
+counts.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_DEPTH", "MAX_DOCUMENT", "load", "parse")
 
-#: Characters, or bytes of a file, that a document may have, 1 MiB: room for some ten thousand categories.
+#: Characters of a document, or bytes of a file, 1 MiB: some ten thousand categories.
 MAX_DOCUMENT: Final = 1024 * 1024
 
-#: Levels of nesting; a full document has five (store, categories, one category, one setting), and a list has one more.
+#: Levels of nesting, 8: a full document has 5 (store, categories, a category, a setting, a list).
 MAX_DEPTH: Final = 8
 
 
@@ -70,10 +70,10 @@ def parse(text: str, source: str = "<string>") -> HubConfig:
 
     Args:
         text: at most :data:`MAX_DOCUMENT` characters.
-        source: where it came from, for errors.
+        source: where the text came from; for errors.
 
     Raises:
-        ConfigError: when the document cannot be used; it has the line, the setting and the nearest right word.
+        ConfigError: when the document cannot be used; it names the line and the setting.
     """
     _check_size(len(text), source)
     root = _compose(text, source)
@@ -81,7 +81,7 @@ def parse(text: str, source: str = "<string>") -> HubConfig:
 
 
 class _RefusedError(MarkedYAMLError):
-    """What YAML allows and a document of settings does not."""
+    """A feature of YAML that a document of settings must not use."""
 
 
 class _StrictLoader(SafeLoader):
@@ -92,10 +92,13 @@ class _StrictLoader(SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it so
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs do not type it
         problem = None
         if isinstance(event, AliasEvent) or event.anchor is not None:
-            problem = "anchors (&) and aliases (*) are not supported; write the value out, or put text in quotes"
+            problem = (
+                "anchors (&) and aliases (*) are not supported; "
+                "write the value out, or put text in quotes"
+            )
         elif event.tag is not None:
             problem = "tags (!) are not supported; write the plain value, or put text in quotes"
         elif self._depth == MAX_DEPTH:
@@ -109,7 +112,7 @@ class _StrictLoader(SafeLoader):
 
 
 class _Reader:
-    """Makes records of nodes; knows where each setting stands."""
+    """Makes records of nodes, and remembers the line of each setting."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -119,26 +122,26 @@ class _Reader:
         return HubConfig(**self.settings(HubConfig, root, ""))
 
     def record(self, record: type, node: Node, path: str) -> Any:
-        given = self.settings(record, node, path)
+        values = self.settings(record, node, path)
         try:
-            made = record(**given)
+            made = record(**values)
             if isinstance(made, StoreConfig):
-                # Also what was set to its default was set on purpose.
-                refuse_pointless(made, given)
+                # A setting that repeats its default was set on purpose too.
+                refuse_pointless(made, values)
             return made
         except ConfigError as error:
             raise self.placed(error) from None
 
     def settings(self, record: type, node: Node, path: str) -> dict[str, Any]:
-        kinds: dict[str, Mapping[str, Any]] = {one.name: one.metadata for one in fields(record)}
+        kinds: dict[str, Mapping[str, Any]] = {each.name: each.metadata for each in fields(record)}
         return {
             name: self.setting(kinds[name], value, f"{path}.{name}" if path else name)
             for name, value in self.entries(node, path, kinds)
         }
 
     def setting(self, kind: Mapping[str, Any], node: Node, path: str) -> Any:
-        if "part" in kind:
-            return self.record(kind["part"], node, path)
+        if "section" in kind:
+            return self.record(kind["section"], node, path)
         if "by_category" in kind:
             rules = kind["by_category"]
             return {
@@ -150,7 +153,7 @@ class _Reader:
     def entries(
         self, node: Node, path: str, known: Collection[str] | None
     ) -> Iterator[tuple[str, Node]]:
-        """Give the names and nodes of a mapping, each checked when its turn comes: the first error is told first."""
+        """Yield names and nodes of a mapping, each checked in its turn: the first mistake counts."""
         if _is_empty(node):
             return
         if not isinstance(node, MappingNode):
@@ -167,7 +170,7 @@ class _Reader:
                 )
             if name in seen:
                 raise self.wrong(
-                    f"stands here a second time, the first was line {seen[name]}", key, where
+                    f"is set twice, first in line {seen[name]}; remove one of the two", key, where
                 )
             if known is not None and name not in known:
                 suggestion = nearest(name, known)
@@ -181,15 +184,15 @@ class _Reader:
         if _is_empty(node):
             raise self.wrong("has no value; write one, or remove the line", node, path)
         read: Callable[[Any], Any] = kind.read
-        given = node.value
+        value = node.value
         if isinstance(kind, (Choices, Names)) and isinstance(node, SequenceNode):
-            read, given = kind.check, [self.value(item, kind.each, path) for item in node.value]
+            read, value = kind.check, [self.value(item, kind.each, path) for item in node.value]
         elif not isinstance(node, ScalarNode):
             raise self.wrong(
                 "must be one value, not a list and not settings of its own", node, path
             )
         try:
-            return read(given)
+            return read(value)
         except ConfigError as error:
             raise self.wrong(error.problem, node, path, error.suggestion) from None
 
@@ -219,20 +222,21 @@ def _compose(text: str, source: str) -> Node | None:
         raise ConfigError(f"is not valid YAML: {error.reason}", source=source, line=line) from error
     try:
         root = loader.get_node() if loader.check_node() else None
-        second = loader.peek_event() if loader.check_node() else None  # type: ignore[no-untyped-call]  # as above
+        more = loader.check_node()
+        second = loader.peek_event() if more else None  # type: ignore[no-untyped-call]
     except _RefusedError as error:
         raise ConfigError(str(error.problem), source=source, line=_mark_line(error)) from None
     except MarkedYAMLError as error:
         problem = f"is not valid YAML: {error.problem or error.context}"
         raise ConfigError(problem, source=source, line=_mark_line(error)) from error
     except (ValueError, OverflowError) as error:
-        # PyYAML's scanner turns numbers of any size into characters and versions.
+        # The scanner of PyYAML reads numbers of any size as code points and versions.
         raise ConfigError(
             f"is not valid YAML: {error}", source=source, line=loader.line + 1
         ) from error
     if second is not None:
         raise ConfigError(
-            "a second document begins here; one is all",
+            "a second document begins here; keep only one",
             source=source,
             line=second.start_mark.line + 1,
         )

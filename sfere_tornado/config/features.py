@@ -1,4 +1,4 @@
-"""The settings of what a hub does only when it is told to: presence and history."""
+"""The settings of presence and history, which a hub has only when they are configured."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Mapping  # noqa: TC003  # the documentation resolves
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .fields import DAY, KIB, MIB, by_category, check_categories, check_record, part, setting
+from ..defaults import KEEP_AGE, KEEP_BYTES, KEEP_COUNT
+from .fields import DAY, KIB, MIB, by_category, check_categories, check_record, section, setting
 from .values import Count, Duration, Size, Switch
 
 __all__ = ("GraceConfig", "HistoryConfig", "KeepConfig", "PresenceConfig")
 
-#: Waiting for somebody to come back: 0 announces at once; after a day nobody would call it waiting.
+#: Waiting for a client to come back: 0 does not wait; after a day the client is not coming back.
 GRACE: Final = Duration(0.0, DAY)
 
-#: Events kept of a category: 0 keeps none; a million are some hundred megabytes.
+#: Events kept of a category: 0 keeps none; a million take some 100 MB.
 COUNT: Final = Count(0, 1_000_000)
 
-#: How long they are kept: below, a reload may miss one; above, a fresh page serves better.
+#: Seconds that an event is kept: below, a reload may miss it; above, a fresh page serves better.
 AGE: Final = Duration(1.0, 7 * DAY)
 
-#: How many bytes of them: below, one event fills it; above, it belongs in a database.
+#: Bytes kept of a category: below, one event fills it; above, use a database.
 BYTES: Final = Size(KIB, 1024 * MIB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraceConfig:
-    """How long a departure waits before it is announced, by its reason; None means the default, or the hub's own.
+    """How long a departure waits before it is announced, by its reason, in seconds.
+
+    None means the default; in the rules of a category it means the hub's own.
 
     Raises:
         ConfigError: when a value is not allowed.
     """
 
-    #: Seconds after the member said so; 0 by default, like all that are not named below.
+    #: Seconds after the member said that it leaves; 0 by default. A grace without a number has 0.
     leave: float | None = setting(None, GRACE)
     #: Seconds after the client closed; 5 by default, as for ``slow``, ``error`` and ``server``.
     client: float | None = setting(None, GRACE)
@@ -59,16 +62,17 @@ class GraceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceConfig:
-    """Who is here, and what the others are told.
+    """Which members are here, and what the others are sent.
 
     Raises:
         ConfigError: when a value is not allowed.
     """
 
-    #: Whether newcomers are sent ``presence_state`` and the others ``presence_diff``; without it there are the callbacks.
+    #: Whether newcomers are sent ``presence_state`` and the others ``presence_diff``; without it
+    #: only the callbacks are called.
     announce: bool = setting(True, Switch())
     #: How long departures wait.
-    grace: GraceConfig = part(GraceConfig)
+    grace: GraceConfig = section(GraceConfig)
     #: What is different for the keys of a category.
     categories: Mapping[Any, GraceConfig] = by_category(GraceConfig)
 
@@ -104,12 +108,12 @@ class HistoryConfig:
         ConfigError: when a value is not allowed.
     """
 
-    #: Events, 1,000: some minutes of a busy chat; 0 keeps none, but where a category says so.
-    count: int = setting(1000, COUNT)
-    #: Seconds, 300: longer than a tunnel, a lift, a restart of the server.
-    age: float = setting(300.0, AGE)
-    #: Bytes on the wire, 1 MiB: a full outbox, more than which nobody is sent at once.
-    bytes: int = setting(MIB, BYTES)
+    #: Events; 0 keeps none, except where a category has a number of its own.
+    count: int = setting(KEEP_COUNT, COUNT)
+    #: Seconds.
+    age: float = setting(KEEP_AGE, AGE)
+    #: Bytes on the wire.
+    bytes: int = setting(KEEP_BYTES, BYTES)
     #: What is different for a category.
     categories: Mapping[Any, KeepConfig] = by_category(KeepConfig)
 

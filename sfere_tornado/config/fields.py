@@ -1,4 +1,4 @@
-"""What the records of settings are made of: fields that know what they may be, and the checks of a whole record."""
+"""Fields of records of settings, which know what they may be, and the checks of a whole record."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = (
     "MIB",
     "by_category",
     "check_categories",
-    "check_parts",
     "check_record",
-    "part",
+    "check_sections",
+    "section",
     "setting",
 )
 
@@ -40,9 +40,9 @@ def by_category(record: type) -> Any:
     return field(default_factory=dict, metadata={"by_category": record})
 
 
-def part(record: type, *, optional: bool = False) -> Any:
+def section(record: type, *, optional: bool = False) -> Any:
     """Return the field of a record inside a record; an optional one is None when it is left out."""
-    metadata = {"part": record, "optional": optional}
+    metadata = {"section": record, "optional": optional}
     return (
         field(default=None, metadata=metadata)
         if optional
@@ -51,28 +51,37 @@ def part(record: type, *, optional: bool = False) -> Any:
 
 
 def check_record(record: Any, path: str) -> None:
-    """Check every single setting of a record, and put it into the type that the record keeps.
+    """Check each single setting of a record, and store it as the type that the record keeps.
+
+    Args:
+        record: the record, which may be frozen.
+        path: where it stands in a document, such as ``store``; for errors.
 
     Raises:
-        ConfigError: for the first one that is not allowed.
+        ConfigError: for the first value that is not allowed.
     """
-    for one in fields(record):
-        value = getattr(record, one.name)
-        if "value" not in one.metadata or (value is None and one.default is None):
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if "value" not in each.metadata or (value is None and each.default is None):
             continue
         try:
-            object.__setattr__(record, one.name, one.metadata["value"].check(value))
+            object.__setattr__(record, each.name, each.metadata["value"].check(value))
         except ConfigError as error:
             raise ConfigError(
-                error.problem, path=f"{path}.{one.name}", suggestion=error.suggestion
+                error.problem, path=f"{path}.{each.name}", suggestion=error.suggestion
             ) from None
 
 
 def check_categories(record: Any, path: str, kind: type) -> None:
     """Check the rules by category of a record.
 
+    Args:
+        record: the record, which may be frozen.
+        path: where it stands in a document; for errors.
+        kind: the class of the rules.
+
     Raises:
-        ConfigError: when they are no mapping to records of that kind.
+        ConfigError: when the rules are not a mapping to records of that class.
     """
     categories = record.categories
     if not isinstance(categories, Mapping):
@@ -84,17 +93,17 @@ def check_categories(record: Any, path: str, kind: type) -> None:
             raise ConfigError(
                 f"must be a {kind.__name__}, not {rules!r}", path=f"{path}.categories.{name}"
             )
-    # A copy: what the caller does to its own dict later must not reach a record that has been checked.
+    # A copy: later changes of the caller's dict must not reach a record that has been checked.
     object.__setattr__(record, "categories", dict(categories))
 
 
-def check_parts(record: Any) -> None:
-    """Check that every part of a record is a record of its kind.
+def check_sections(record: Any) -> None:
+    """Check that each section of a record is a record of its kind.
 
     Raises:
         ConfigError: for the first one that is not.
     """
-    for one in fields(record):
-        kind, given = one.metadata["part"], getattr(record, one.name)
-        if not isinstance(given, kind) and not (given is None and one.metadata["optional"]):
-            raise ConfigError(f"must be a {kind.__name__}, not {given!r}", path=one.name)
+    for each in fields(record):
+        kind, value = each.metadata["section"], getattr(record, each.name)
+        if not isinstance(value, kind) and not (value is None and each.metadata["optional"]):
+            raise ConfigError(f"must be a {kind.__name__}, not {value!r}", path=each.name)

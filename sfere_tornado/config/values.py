@@ -1,10 +1,12 @@
-"""What one setting may be, and how it is written in a document: durations, sizes, counts, switches, choices.
+"""What one setting may be, and how it is written in a document: durations, sizes, counts, words.
 
-Each kind has ``read``, from the text of a document, and ``check``, for a value from Python; ``read`` ends in ``check``.
-Both raise a :class:`~sfere_tornado.errors.ConfigError` that says what is wrong; whoever calls adds the place.
+Each kind has ``read``, for the text of a document, and ``check``, for a value from Python; ``read``
+ends in ``check``. Both raise a :class:`~sfere_tornado.errors.ConfigError` that says what is wrong;
+the caller adds the place.
 
-Law: **text means what it says here, and nothing else.** YAML 1.1 would read ``10:00`` as 600 and ``on`` as true; a
-document is read as text, and a setting without its unit, or with another word for true, is an error.
+Law: **text means what this module says, and nothing else.** YAML 1.1 would read ``10:00`` as 600
+and ``on`` as true. Here a document is read as text; a missing unit, or another word for true, is
+an error.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ __all__ = (
     "size_text",
 )
 
-#: Milliseconds in each unit of a duration, the longest first: the order in which they are written.
+#: Milliseconds in each unit of a duration, in the order in which a duration is written.
 _MILLISECONDS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 #: Bytes in each unit of a size.
@@ -44,12 +46,12 @@ _BYTES: Final = {
     "GiB": 2**30,
 }
 
-# Nine and fifteen digits: more is a slip, and very long numbers are slow to read.
+# At most 9 and 15 digits: more is a slip, and very long numbers are slow to read.
 _DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _MILLISECONDS))
 _SIZE: Final = re.compile(f"([0-9]{{1,15}})({'|'.join(_BYTES)})?")
 _COUNT: Final = re.compile("[0-9]{1,15}")
 
-#: Words that YAML 1.1, or other formats, take for true and false.
+#: Words that YAML 1.1 or other formats read as true and false.
 _SWITCHES: Final = {
     "true": "true",
     "on": "true",
@@ -66,11 +68,11 @@ class Value(Protocol):
         """Return the value that a document's text means.
 
         Raises:
-            ConfigError: when it means none, or one that is not allowed here.
+            ConfigError: when the text means no value, or one that is not allowed here.
         """
 
     def check(self, value: Any) -> Any:
-        """Return a value from Python, in the type the record keeps.
+        """Return a value from Python, as the type that the record keeps.
 
         Raises:
             ConfigError: when it is not allowed here.
@@ -79,7 +81,7 @@ class Value(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time from ``low`` to ``high`` seconds, kept as a float; written ``30s``, ``1m30s``, ``500ms``, ``1d``."""
+    """A time from ``low`` to ``high`` seconds, a float; written ``30s``, ``1m30s``, ``500ms``."""
 
     low: float
     high: float
@@ -89,7 +91,8 @@ class Duration:
         match = _DURATION.fullmatch(text)
         if match is None or not text:
             raise ConfigError(
-                f"{text!r} is no duration; write numbers with their units, longest first, such as 30s, 1m30s or 500ms",
+                f"{text!r} is not a valid duration; write numbers with their units, longest first, "
+                "such as 30s, 1m30s or 500ms",
                 suggestion=_nearest_duration(text),
             )
         parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
@@ -107,7 +110,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number of bytes from ``low`` to ``high``; written ``16KiB``, ``1MiB``, ``64KB``, or bare, as bytes."""
+    """A number of bytes from ``low`` to ``high``; written ``16KiB``, ``64KB`` or as a number."""
 
     low: int
     high: int
@@ -117,7 +120,8 @@ class Size:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise ConfigError(
-                f"{text!r} is no size; write a number of bytes, or one with its unit, such as 16KiB or 1MiB",
+                f"{text!r} is not a valid size; write a number of bytes, or one with its unit, "
+                "such as 16KiB or 1MiB",
                 suggestion=_nearest_size(text),
             )
         return self.check(int(match[1]) * _BYTES[match[2] or "B"])
@@ -140,7 +144,7 @@ class Count:
     def read(self, text: str) -> int:
         """Return the number; see :meth:`Value.read`."""
         if _COUNT.fullmatch(text) is None:
-            raise ConfigError(f"{text!r} is no whole number; write digits only")
+            raise ConfigError(f"{text!r} is not a valid whole number; write digits only")
         return self.check(int(text))
 
     def check(self, value: Any) -> int:
@@ -172,7 +176,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words."""
+    """A word out of a list."""
 
     words: tuple[str, ...]
 
@@ -187,18 +191,18 @@ class Choice:
                 f"must be one of {', '.join(self.words)}, not {value!r}",
                 suggestion=nearest(value, self.words),
             )
-        # The word itself, and not what is equal to it: an enum of strings is, and would print otherwise.
+        # The word itself: an enum of strings is equal to it, but prints as something else.
         return self.words[self.words.index(value)]
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Some of some words, at least one, kept as a frozenset; written as a list."""
+    """At least one of some words, as a frozenset; written as a list."""
 
     each: Choice
 
     def read(self, text: str) -> frozenset[str]:
-        """Refuse: one text is no list; whoever reads a list hands its words to :meth:`check`."""
+        """Raise: a text is not a list; the caller reads a list and passes its words to check."""
         raise ConfigError(f"must be a list, not {text!r}", suggestion=f"[{text}]")
 
     def check(self, value: Any) -> frozenset[str]:
@@ -228,12 +232,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Some names that the application has chosen, or none, kept as a frozenset; written as a list."""
+    """Names that the application has chosen, perhaps none, as a frozenset; written as a list."""
 
     each: Name = Name()
 
     def read(self, text: str) -> frozenset[str]:
-        """Refuse: one text is no list; whoever reads a list hands its names to :meth:`check`."""
+        """Raise: a text is not a list; the caller reads a list and passes its names to check."""
         raise ConfigError(f"must be a list, not {text!r}", suggestion=f"[{text}]")
 
     def check(self, value: Any) -> frozenset[str]:
@@ -254,7 +258,7 @@ def duration_text(seconds: float) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return a size as it is written in a document, in the largest unit that makes it a whole number."""
+    """Return a size as it is written in a document, in the largest unit that needs no fraction."""
     units: Mapping[str, int] = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
     fitting = (
         f"{size // in_bytes}{unit}"
@@ -265,7 +269,7 @@ def size_text(size: int) -> str:
 
 
 def _check_range(value: Any, low: Any, high: Any, text: Any) -> None:
-    # Written so that NaN is out of range too.
+    # Not "value < low or value > high": NaN must be out of range too.
     if not low <= value <= high:
         shown = text(value) if 0 <= value < 2**53 else repr(value)
         raise ConfigError(f"must be from {text(low)} to {text(high)}, not {shown}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..defaults import MAX_EVENT_SIZE
 from ..dispatch.explain import explain as explain_dispatch
 from ..errors import EffectShapeError, EventError
 from ..keys import as_key, as_pattern, format_pattern
 from ..streams.fanout import Fanout
-from ..wire.event_stream import MAX_EVENT_SIZE, Event, data_text, encode
+from ..wire.event_stream import Event, data_text, encode
 from .streams import receiver
 
 if TYPE_CHECKING:

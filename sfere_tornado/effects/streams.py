@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..defaults import MAX_EVENT_SIZE
 from ..dispatch import Registry
 from ..errors import NoConnectionError
 from ..streams.fanout import Fanout
-from ..wire.event_stream import MAX_EVENT_SIZE, Event, data_text, encode
+from ..wire.event_stream import Event, data_text, encode
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..defaults import KEEP_AGE, KEEP_BYTES, KEEP_COUNT
 from ..keys import ANY, Key, Pattern
 
 if TYPE_CHECKING:
@@ -37,13 +38,12 @@ class Keep:
         ValueError: when a bound is outside its range.
     """
 
-    #: Events, 0 or more; 0 keeps nothing, and events have no id then. A thousand are some minutes of a busy chat.
-    count: int = 1000
-    #: Seconds, above 0. Five minutes outlast a tunnel, a lift, a restart of the server; whoever was away for longer is
-    #: better served with a fresh page.
-    age: float = 300.0
-    #: Bytes on the wire, 1 or more: 1 MiB is a full outbox, more than which a client is not sent at once.
-    bytes: int = 1024 * 1024
+    #: Events, 0 or more; 0 keeps nothing, and events have no id then.
+    count: int = KEEP_COUNT
+    #: Seconds, above 0.
+    age: float = KEEP_AGE
+    #: Bytes on the wire, 1 or more.
+    bytes: int = KEEP_BYTES
 
     def __post_init__(self) -> None:
         for name, value, low in (("count", self.count, 0), ("bytes", self.bytes, 1)):

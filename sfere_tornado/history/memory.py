@@ -30,9 +30,10 @@ from dataclasses import dataclass, replace
 from heapq import merge
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from ..defaults import MAX_EVENT_SIZE
 from ..errors import EventError, KeyShapeError
 from ..keys import ANY, Key, Pattern, as_key, as_pattern
-from ..wire.event_stream import MAX_EVENT_SIZE, encode
+from ..wire.event_stream import encode
 from .log import Address, Keep, Log, Record
 
 if TYPE_CHECKING:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..defaults import MAXSIZE, TTL, Expiry, OnFull, SameKey, Source
 from .base import (
     MAX_KEYS_PER_CONNECTION,
-    MAXSIZE,
     CategoryRules,
     Cause,
-    Expiry,
-    OnFull,
     Removal,
-    SameKey,
-    Source,
     Store,
     one_of,
 )
 from .configured import from_config
-from .expiring import EXPIRE_SLICE, TTL, ExpiringStore
+from .expiring import EXPIRE_SLICE, ExpiringStore
 from .memory import MemoryStore
 from .turn import MAX_CALLBACKS_IN_A_ROW
 

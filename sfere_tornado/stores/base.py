@@ -38,35 +38,23 @@ from ..errors import nearest, with_suggestion
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..defaults import Expiry, SameKey
     from ..keys import Key
 
 __all__ = (
-    "MAXSIZE",
     "MAX_KEYS_PER_CONNECTION",
     "CategoryRules",
     "Cause",
-    "Expiry",
-    "OnFull",
     "Removal",
-    "SameKey",
-    "Source",
     "Store",
     "one_of",
 )
-
-#: Connections under keys that a store takes by default, 10,000: what one process serves at ease, and about 180 MB of
-#: streams, so that a flood of clients meets a refusal before the machine runs out of memory or descriptors.
-MAXSIZE: Final = 10_000
 
 #: Keys that one connection may be stored under: far more than the places a client is in at once, and few enough that
 #: its departure, which removes them all, never holds the others up.
 MAX_KEYS_PER_CONNECTION: Final = 64
 
 Cause: TypeAlias = Literal["explicit", "expired", "replaced", "size"]
-SameKey: TypeAlias = Literal["join", "replace", "refuse"]
-OnFull: TypeAlias = Literal["refuse", "evict"]
-Expiry: TypeAlias = Literal["sliding", "fixed"]
-Source: TypeAlias = Literal["request", "ack"]  # where a sign of life came from: get, and renew
 
 C = TypeVar("C")
 

@@ -20,7 +20,8 @@ from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .base import MAXSIZE, CategoryRules, Cause, Expiry, OnFull, Removal, SameKey, Source, one_of
+from ..defaults import MAXSIZE, TTL, Expiry, OnFull, SameKey, Source
+from .base import CategoryRules, Cause, Removal, one_of
 from .index import EVERYTHING, GONE
 from .memory import MemoryStore
 
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
     from ..keys import Key, Pattern
     from .index import Entry
 
-__all__ = ("EXPIRE_SLICE", "TTL", "ExpiringStore")
-
-#: Seconds a lease lasts by default: ten minutes.
-TTL: Final = 600.0
+__all__ = ("EXPIRE_SLICE", "ExpiringStore")
 
 #: Leases looked at by one call, 250: with a stream to be closed for each, some milliseconds. A hundred thousand at once
 #: would hold up the event loop, and with it everybody's messages, for a second.

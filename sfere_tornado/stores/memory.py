@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..defaults import MAXSIZE, OnFull, SameKey, Source
 from ..errors import KeyShapeError, KeyTakenError, StoreError, StoreFullError
 from ..keys import Key, Pattern, as_key, as_pattern
 from .base import (
     MAX_KEYS_PER_CONNECTION,
-    MAXSIZE,
     CategoryRules,
     Cause,
-    OnFull,
     Removal,
-    SameKey,
-    Source,
     Store,
     one_of,
 )

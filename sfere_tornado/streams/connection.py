@@ -28,6 +28,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..defaults import MAX_OUTBOX
 from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
 from ..wire.event_stream import Event, encode, retry
@@ -39,13 +40,9 @@ if TYPE_CHECKING:
     from ..keys import Key
     from .transport import KernelView, Transport
 
-__all__ = ("AWAY", "CATCH_UP", "MAX_OUTBOX", "Connection", "Health")
+__all__ = ("AWAY", "CATCH_UP", "Connection", "Health")
 
 log = logging.getLogger("sfere_tornado.streams.connection")
-
-#: Bytes that may wait for one client, 1 MiB: some thousand events, far beyond a short stall, and still small enough
-#: that a thousand stalled clients fit in memory.
-MAX_OUTBOX: Final = 1024 * 1024
 
 #: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never". Three
 #: weeks and a half; a longer time does not fit the timers of JavaScript, and a client that uses them comes back at once.

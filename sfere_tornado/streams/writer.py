@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from ..defaults import SLICE
 from ..wire.framing import chunked
 
 if TYPE_CHECKING:
@@ -34,15 +35,11 @@ if TYPE_CHECKING:
     from ..keys import Key
     from ..wire.compression import Share, SharedCompressor
 
-__all__ = ("AT_ONCE", "MAX_TURN", "SLICE", "Delivery", "Failure", "Reason", "Receiver", "Writer")
+__all__ = ("AT_ONCE", "MAX_TURN", "Delivery", "Failure", "Reason", "Receiver", "Writer")
 
 Reason: TypeAlias = Literal[
     "client", "timeout", "slow", "expired", "replaced", "revoked", "shutdown", "server", "error"
 ]  # why a connection closed, finer than a store's cause
-
-#: Receivers written to before the loop turns, 100: half a millisecond of work to a millisecond. Somebody who leaves is noticed
-#: within three turns, and a turn costs as much as writing to five.
-SLICE: Final = 100
 
 #: Bytes of events gathered in one turn before they are written, 1 MiB: who dispatches without ever giving the loop a turn
 #: writes them himself.

@@ -18,10 +18,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..defaults import MAX_EVENT_SIZE
 from ..errors import EventError, EventTooLargeError
 
 __all__ = (
-    "MAX_EVENT_SIZE",
     "MAX_ID_SIZE",
     "MAX_RETRY",
     "Event",
@@ -31,10 +31,6 @@ __all__ = (
     "encode",
     "retry",
 )
-
-#: Bytes one event may have on the wire, 256 KiB: a large page fragment fits; what is larger belongs behind a link, for
-#: it would be held once for every stalled client.
-MAX_EVENT_SIZE: Final = 256 * 1024
 
 #: Bytes of an event id: it comes back as a request header, and servers and proxies bound those.
 MAX_ID_SIZE: Final = 256

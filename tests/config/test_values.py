@@ -70,8 +70,8 @@ def test_durations(text, seconds):
     ],
 )
 def test_no_durations(text, suggestion):
-    """A number without a unit, and any other writing, is no duration; the nearest right one is suggested."""
-    with pytest.raises(ConfigError, match="is no duration") as caught:
+    """A number without a unit, and any other writing, is not a valid duration; the nearest right one is suggested."""
+    with pytest.raises(ConfigError, match="is not a valid duration") as caught:
         TIME.read(text)
     assert caught.value.suggestion == suggestion
 
@@ -150,8 +150,8 @@ def test_sizes(text, size):
     ],
 )
 def test_no_sizes(text, suggestion):
-    """Any other writing is no size; the nearest right one is suggested."""
-    with pytest.raises(ConfigError, match="is no size") as caught:
+    """Any other writing is not a valid size; the nearest right one is suggested."""
+    with pytest.raises(ConfigError, match="is not a valid size") as caught:
         SIZE.read(text)
     assert caught.value.suggestion == suggestion
 
@@ -168,7 +168,7 @@ def test_counts():
     """A count is digits and nothing else."""
     assert Count(0, 100).read("42") == 42
     for text in ("", "4.2", "1e1", "-1", "0x10", "1_0", "4 2", "\u0663", "9" * 5000):
-        with pytest.raises(ConfigError, match="no whole number"):
+        with pytest.raises(ConfigError, match="not a valid whole number"):
             Count(0, 100).read(text)
 
 

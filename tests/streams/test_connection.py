@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sfere_tornado.defaults import MAX_OUTBOX
 from sfere_tornado.errors import ConnectionClosedError, EventTooLargeError
 from sfere_tornado.streams import connection as connection_module
-from sfere_tornado.streams.connection import AWAY, CATCH_UP, MAX_OUTBOX, Connection, Health
+from sfere_tornado.streams.connection import AWAY, CATCH_UP, Connection, Health
 from sfere_tornado.streams.transport import KernelView, Transport
 from sfere_tornado.streams.writer import Failure, Writer
 from sfere_tornado.testing.parser import Parser

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sfere_tornado.defaults import SLICE
 from sfere_tornado.streams import writer as writer_module
 from sfere_tornado.streams.connection import Connection
-from sfere_tornado.streams.writer import AT_ONCE, MAX_TURN, SLICE, Failure, Writer
+from sfere_tornado.streams.writer import AT_ONCE, MAX_TURN, Failure, Writer
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
 from sfere_tornado.wire.compression import HEADER, SharedCompressor
 from sfere_tornado.wire.framing import chunked
