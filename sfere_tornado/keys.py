@@ -28,6 +28,7 @@ __all__ = (
     "AnyPart",
     "Key",
     "Pattern",
+    "as_exclusion",
     "as_key",
     "as_pattern",
     "format_pattern",
@@ -147,17 +148,41 @@ def as_pattern(value: object) -> Pattern:
     return tuple.__new__(Pattern, (scope, (category, item_id)))
 
 
+def as_exclusion(value: object) -> Pattern | frozenset[Key]:
+    """Return ``exclude`` as one pattern or as a set of keys.
+
+    Args:
+        value: one :class:`Pattern` or :class:`Key`; a tuple of two whose first element is not a
+            tuple, which is a pattern too; otherwise a set, frozenset, list or tuple of keys.
+
+    Raises:
+        KeyShapeError: for any other shape.
+    """
+    if isinstance(value, (Pattern, Key)) or (
+        isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], tuple)
+    ):
+        return as_pattern(value)
+    if not isinstance(value, (tuple, list, set, frozenset)):
+        raise KeyShapeError("exclude takes a set or list of keys, or one pattern", value)
+    return frozenset([as_key(key) for key in value])
+
+
 def matches(pattern: object, key: object) -> bool:
     """Tell whether a pattern names a key: each part is ANY or equal.
 
     Raises:
         KeyShapeError: when either has the wrong shape.
     """
-    wanted, found = as_pattern(pattern), as_key(key)
+    # The only place of this rule. A history asks it for each event it looks at, with values that
+    # were checked before: for those, nothing is called.
+    wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
+    whole = key if type(key) is Key else as_key(key)
+    scope, (category, item_id) = wanted
+    own = whole[1]
     return (
-        (wanted.scope is ANY or wanted.scope == found.scope)
-        and (wanted.category is ANY or wanted.category == found.category)
-        and (wanted.id is ANY or wanted.id == found.id)
+        (scope is ANY or scope == whole[0])
+        and (category is ANY or category == own[0])
+        and (item_id is ANY or item_id == own[1])
     )
 
 

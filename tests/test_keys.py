@@ -14,6 +14,7 @@ from sfere_tornado.keys import (
     DEFAULT_SCOPE,
     Key,
     Pattern,
+    as_exclusion,
     as_key,
     as_pattern,
     format_pattern,
@@ -213,3 +214,40 @@ def test_the_text_form_is_one_to_one(parts):
     """What is written as text is read back as the same pattern, whatever its strings are."""
     pattern = (parts[0], (parts[1], parts[2]))
     assert parse_pattern(format_pattern(pattern)) == pattern
+
+
+BRIAN = ("default", ("lobby", "brian"))
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected"),
+    [
+        ((), frozenset()),
+        ([], frozenset()),
+        ({KEY}, frozenset({KEY})),
+        ([KEY, BRIAN], frozenset({KEY, BRIAN})),
+        ((KEY, BRIAN), frozenset({KEY, BRIAN})),
+        (frozenset({KEY}), frozenset({KEY})),
+        (KEY, as_pattern(KEY)),
+        (as_key(KEY), as_pattern(KEY)),
+        ((ANY, ("lobby", ANY)), as_pattern((ANY, ("lobby", ANY)))),
+        (("default", ANY), as_pattern(("default", ANY))),
+        (as_pattern((ANY, ANY)), as_pattern((ANY, ANY))),
+    ],
+)
+def test_an_exclusion_is_one_pattern_or_a_set_of_keys(exclude, expected):
+    """Two elements of which the first is not a tuple are a pattern; all else is a set of keys."""
+    given_back = as_exclusion(exclude)
+    assert given_back == expected
+    assert type(given_back) is type(expected)
+    if isinstance(given_back, frozenset):
+        assert all(type(key) is Key for key in given_back)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["default/lobby/ann", 7, None, {KEY: 1}, {"ann"}, [(ANY, ("lobby", ANY))], (1, 2)]
+)
+def test_another_kind_of_exclusion_is_an_error(wrong):
+    """What is neither keys nor a pattern raises, because excluding nothing would be wrong."""
+    with pytest.raises(KeyShapeError):
+        as_exclusion(wrong)
