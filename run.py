@@ -44,6 +44,16 @@ COMMANDS = {
         "docs",
         ["-m", "sphinx", "-W", "-n", "docs", "docs/_build/html"],
     ),
+    "sdist": (
+        "build the source distribution, and run fast tests from it",
+        "test",
+        [".ci/sdist.py"],
+    ),
+    "changelog": (
+        "put the fragments of changelog.d into CHANGELOG.rst",
+        "demo",
+        [".ci/changelog.py"],
+    ),
     "bench": ("the benchmarks: tables of ratios (all, or --help)", "bench", ["-m", "benchmarks"]),
 }
 #: What follows a command that went well.

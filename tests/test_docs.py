@@ -50,7 +50,15 @@ from sfere_tornado.presence import Grace
 from sfere_tornado.testing import StreamClient
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.rst", ROOT / "CHANGELOG.rst", *sorted(ROOT.glob("docs/**/*.rst"))]
+#: Pages that repositories and package indexes show without Sphinx.
+PLAIN = [
+    "README.rst",
+    "CHANGELOG.rst",
+    "CONTRIBUTING.rst",
+    "SECURITY.rst",
+    "changelog.d/README.rst",
+]
+PAGES = [*(ROOT / name for name in PLAIN), *sorted(ROOT.glob("docs/**/*.rst"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 EXAMPLES = sorted(path.name for path in ROOT.glob("examples/[0-9]*.py"))
 
@@ -325,7 +333,7 @@ def unused_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("page", ["README.rst", "CHANGELOG.rst"])
+@pytest.mark.parametrize("page", PLAIN)
 def test_it_renders_without_sphinx(page):
     """What package indexes and repository browsers show is plain RST, without a warning."""
     warnings = io.StringIO()
