@@ -1,11 +1,14 @@
 """The benchmarks work: each one measures a little, in a few seconds, and prints its tables."""
 
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from benchmarks import fanout
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.journeys import Call, Journey
 from benchmarks.table import FALLS_SHORT, Table, at_least, at_most, in_turns, middle
@@ -23,6 +26,42 @@ def test_it_runs(name):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stdout.splitlines()) > 2
+
+
+class OneStream:
+    """The only thing that the bare loop asks of a hub: its streams, each with a socket."""
+
+    def __init__(self, end):
+        self.socket = end
+
+    def tornado_streams(self):
+        return [self]
+
+
+def fill(end, size):
+    while True:
+        end.send(b"." * size)
+
+
+def test_the_bare_loop_waits_for_a_client_that_falls_behind():
+    """Stops a busy machine from breaking the measurement: what the kernel refuses is sent later, whole."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        loop = fanout.bare_loop(OneStream(ours))
+        for size in (1000, 1):
+            with pytest.raises(BlockingIOError):
+                fill(ours, size)
+        expected = fanout.framed().split(b": ")[0]
+        writing = threading.Thread(target=loop)
+        writing.start()
+        received = b""
+        theirs.settimeout(10)
+        while not received.endswith(b"\n\n\r\n"):
+            received += theirs.recv(65536)
+        writing.join(10)
+        assert not writing.is_alive()
+        assert received.lstrip(b".").startswith(expected)
 
 
 def test_all_is_named_in_the_help(capsys):
