@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Set the project up and run it: ``python3 run.py demo``, ``python3 run.py test``.
 
-The first call makes a virtual environment in ``.venv`` and installs the project into it; later calls only run, without
-any network, until ``setup.py`` or ``pyproject.toml`` changes. Needs nothing but Python 3.11 or newer.
+The first call makes a virtual environment in ``.venv`` and installs the project into it. Later
+calls only run, without any network, until ``setup.py`` or ``pyproject.toml`` changes. Needs only
+Python 3.11 or newer. The environment variable ``SFERE_VENV`` names another folder than ``.venv``, so that
+several versions of Python can each have their own.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from pathlib import Path
 from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
-VENV = HERE / ".venv"
+VENV = HERE / os.environ.get("SFERE_VENV", ".venv")
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 OLDEST_PYTHON = (3, 11)
 
-#: What each command runs inside the environment, and which extras of setup.py it needs; its arguments follow.
+#: What "fast" leaves out: minutes of waiting, and what only one version of Python need run.
+SLOW = ("browser", "scenarios", "test_benchmarks.py", "test_run.py")
+
+#: What each command runs inside the environment, and which extra of setup.py it needs; the
+#: arguments of the call follow.
 COMMANDS = {
     "demo": (
         "the lobby: a chat in your browser (--port N, --help)",
@@ -32,13 +38,18 @@ COMMANDS = {
         "test",
         ["-bb", "-m", "pytest"],
     ),
+    "fast": (
+        "the tests that start no browser, no scenario, no benchmark and no other run.py",
+        "test",
+        ["-bb", "-m", "pytest", *(f"--ignore=tests/{name}" for name in SLOW)],
+    ),
     "coverage": (
         "the tests, then how much of the package they cover",
         "test",
-        ["-m", "coverage", "run", "-m", "pytest"],
+        ["-bb", "-m", "coverage", "run", "-m", "pytest"],
     ),
     "lint": ("ruff: rules and format", "lint", ["-m", "ruff", "check", "."]),
-    "types": ("mypy, strict", "lint", ["-m", "mypy"]),
+    "types": ("mypy, strict; pyright, completeness", "lint", ["-m", "mypy"]),
     "docs": (
         "the documentation, into docs/_build/html",
         "docs",
@@ -60,6 +71,7 @@ COMMANDS = {
 AFTERWARDS = {
     "coverage": ["-m", "coverage", "report"],
     "lint": ["-m", "ruff", "format", "--check", "."],
+    "types": [".ci/completeness.py"],
 }
 
 
@@ -93,13 +105,13 @@ def main(arguments: list[str]) -> int:
 
 
 def become(command: list[str]) -> NoReturn:
-    """Become Python in the environment with these arguments: whoever stops this process stops the command itself."""
+    """Become Python in the environment with these arguments: a signal then reaches the command."""
     os.chdir(HERE)
     os.execv(PYTHON, [str(PYTHON), *command])
 
 
 def run(command: list[str]) -> int:
-    """Run Python in the environment with these arguments; an interrupt is the command's own business."""
+    """Run Python in the environment with these arguments; leave an interrupt to the command."""
     process = subprocess.Popen([PYTHON, *command], cwd=HERE)
     while True:
         try:
@@ -155,7 +167,7 @@ def make_environment() -> bool:
         f"    sudo apt install python3-venv      (or python{version}-venv)\nand run this again.",
         file=sys.stderr,
     )
-    # Half an environment would be taken for a whole one by the next call.
+    # The next call would take half an environment for a whole one.
     PYTHON.unlink(missing_ok=True)
     return False
 

@@ -40,7 +40,12 @@ TESTING = [
     "sybil>=9,<11",  # runs the code blocks of README and docs
     "trustme>=1.2,<2",
 ]
-LINTING = ["mypy>=2.1,<3", "ruff>=0.17,<0.18", "types-PyYAML>=6,<7"]
+LINTING = [
+    "mypy>=2.1,<3",
+    "pyright[nodejs]==1.1.414",  # with the Node.js that it runs on
+    "ruff>=0.17,<0.18",
+    "types-PyYAML>=6,<7",
+]
 BENCHMARKING = [
     # The contenders, and what they run on.
     "aiohttp>=3.14,<4",

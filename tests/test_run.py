@@ -1,6 +1,7 @@
 """The script that sets the project up and runs it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,10 +37,18 @@ def test_whoever_stops_the_script_stops_the_demo(number):
     assert (demo.returncode, "Traceback" in log) == (0, False)
 
 
-def test_a_wrong_command_is_told_with_the_right_ones():
-    """A command that there is not is answered with the list of those that there are."""
-    told = subprocess.run(
+def test_fast_leaves_out_what_is_there():
+    """A test that is renamed does not come into the fast ones by its new name."""
+    (slow,) = re.findall(r"^SLOW = \((.*)\)$", (ROOT / "run.py").read_text(), re.MULTILINE)
+    names = re.findall(r'"([^"]+)"', slow)
+    assert len(names) == 4
+    assert [name for name in names if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_a_wrong_command_is_answered_with_the_right_ones():
+    """For an unknown command the script lists the known ones."""
+    done = subprocess.run(
         [sys.executable, ROOT / "run.py", "dmeo"], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 2
-    assert "'demo', 'test'" in told.stderr
+    assert done.returncode == 2
+    assert "'demo', 'test'" in done.stderr
