@@ -14,9 +14,11 @@ import time
 from statistics import median
 
 from sfere_tornado.keys import ANY
-from sfere_tornado.stores import Store, store
+from sfere_tornado.stores import ExpiringStore, MemoryStore, Store
 
 SIZES = (100, 1_000, 10_000, 100_000)
+
+KINDS = {"memory": MemoryStore, "expiring": ExpiringStore}
 
 #: Connections that the pattern matches.
 MATCHES = 10
@@ -33,7 +35,7 @@ class Connection:
 
 def filled(kind: str, size: int) -> tuple[Store[Connection], list[Connection]]:
     """Return a store with connections, ten in each category, and the connections."""
-    made = store(kind, maxsize=size)
+    made: Store[Connection] = KINDS[kind](maxsize=size)
     connections = [Connection() for _ in range(size)]
     for number, connection in enumerate(connections):
         made.put(key_of(number), connection)
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks store", description=__doc__)
     parser.add_argument(
         "--kind",
-        choices=("memory", "expiring"),
+        choices=tuple(KINDS),
         default="expiring",
         help="the store (default: expiring)",
     )

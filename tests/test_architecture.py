@@ -145,8 +145,6 @@ STILL_TO_CUT = {
         "presence.rules: held",
         "presence.rules: told",
         "presence.states: told",
-        "stores.admission: held",
-        "stores.index: held",
         "streams.connection: held",
         "streams.connection: told",
         "streams.writer: held",

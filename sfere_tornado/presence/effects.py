@@ -32,11 +32,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks import Callbacks
 from ..dispatch import Registry
 from ..effects.streams import receiver
 from ..errors import KeyShapeError, MetaError
 from ..keys import ANY, Pattern, as_key
-from ..stores.turn import Turn
 from ..streams.connection import Connection
 from ..streams.fanout import Fanout
 from ..streams.writer import AT_ONCE
@@ -131,7 +131,7 @@ def presence(
         writer: writes the diffs; by default at once.
     """
     registry = Registry("presence")
-    turn = Turn("presence")
+    queue = Callbacks("presence", log)
     events = PresenceEvents(room)
     # Replaced connections by the one that took their place: they stay in the room until it is there. The store lets go of
     # them first, and in between the member would have left.
@@ -240,9 +240,9 @@ def presence(
         Args:
             change: one of those that the room returned.
         """
-        with turn:
-            for callback in on_change:
-                turn.call_after(_call, ctx, callback, change)
+        for callback in on_change:
+            queue.add(_call, ctx, callback, change)
+        queue.run()
 
     @registry.effect("leave")
     def leave_effect(ctx: Context, options: dict[str, Any] | None = None) -> Dispatched | None:

@@ -1,12 +1,12 @@
-"""Open connections by key: the contract (:mod:`.base`), in memory (:mod:`.memory`), on leases (:mod:`.expiring`).
+"""Open connections by key: in memory (:mod:`.memory`), or on leases (:mod:`.expiring`).
 
-Behind them, an index by pattern (:mod:`.index`), and the order of callbacks (:mod:`.turn`).
+The contract is in :mod:`.base`. Both are one store (:mod:`.store`) over an index by pattern
+(:mod:`.index`), with leases (:mod:`.leases`) or without.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
-
+from ..callbacks import MAX_CALLBACKS_IN_A_ROW
 from ..defaults import MAXSIZE, TTL, Expiry, OnFull, SameKey, Source
 from .base import (
     MAX_KEYS_PER_CONNECTION,
@@ -14,12 +14,12 @@ from .base import (
     Cause,
     Removal,
     Store,
-    one_of,
 )
 from .configured import from_config
-from .expiring import EXPIRE_SLICE, ExpiringStore
+from .expiring import ExpiringStore
+from .leases import EXPIRE_SLICE, Leases
 from .memory import MemoryStore
-from .turn import MAX_CALLBACKS_IN_A_ROW
+from .store import IndexedStore
 
 __all__ = (
     "EXPIRE_SLICE",
@@ -31,6 +31,8 @@ __all__ = (
     "Cause",
     "Expiry",
     "ExpiringStore",
+    "IndexedStore",
+    "Leases",
     "MemoryStore",
     "OnFull",
     "Removal",
@@ -38,23 +40,4 @@ __all__ = (
     "Source",
     "Store",
     "from_config",
-    "store",
 )
-
-_KINDS: Final[dict[str, type[MemoryStore[Any]]]] = {
-    "memory": MemoryStore,
-    "expiring": ExpiringStore,
-}
-
-
-def store(kind: str, **options: Any) -> Store[Any]:
-    """Return a new store of a kind.
-
-    Args:
-        kind: ``memory`` or ``expiring``.
-        options: the arguments of :class:`MemoryStore` or :class:`ExpiringStore`.
-
-    Raises:
-        ValueError: for another kind, and for a setting outside its range.
-    """
-    return _KINDS[one_of(kind, tuple(_KINDS), "the kind of a store")](**options)

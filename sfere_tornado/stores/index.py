@@ -1,13 +1,15 @@
 """Connections by pattern, at the cost of what matches, whatever else is stored.
 
-How it works. A pattern binds some of the three parts of a key: eight masks. For each mask there is a dict from the
-bound parts to the group of connections whose keys have them, so that finding is one look-up and listing is copying a
-dict's values. A group of one is the connection itself: the four masks that bind the id have mostly such groups, and a
-dict for each would cost more than everything else here. A mask's groups are made when somebody first asks for it, at the
-cost of one look at everything: an application asks for two or three of the eight, mostly before anybody has come.
+How it works. A pattern binds some of the three parts of a key: eight masks. For each mask a dict
+leads from the bound parts to the group of connections whose keys have them. Finding is one look-up,
+and listing copies a dict's values. A group of one is the connection itself: the four masks that bind
+the id have mostly such groups, and a dict for each would cost more memory than all else here. The
+groups of a mask are made on the first look-up with that mask, at the cost of one look at
+everything. An application uses two or three of the eight, mostly before connections come.
 
-Groups are keyed by ``id(connection)``: connections need no hash, equal ones are not confused, and one that is in a
-group under two keys is there once; how often it is there beyond that, which is mostly never, is counted aside.
+Groups are keyed by ``id(connection)``: connections need no hash, and equal ones are not confused. A
+connection that is in a group under two keys is there once. How often it is there beyond that, which
+is mostly never, is counted apart.
 
 Not here: time, bounds and callbacks. Not thread-safe.
 """
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from ..keys import ANY, Key, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ("EVERYTHING", "GONE", "Entry", "Group", "Index")
 
@@ -31,24 +33,12 @@ EVERYTHING: Final = Pattern(ANY, (ANY, ANY))
 #: The end of the lease of an entry that has been removed.
 GONE: Final = -inf
 
-#: Deletions, beyond its size, that a group bears before it is copied: a dict keeps the places of deleted items and
-#: walks over them, so the ten that are left of ten thousand would cost ten thousand.
+#: Deletions in a group, beyond its size, before it is copied. A dict keeps the places of deleted
+#: items and walks over them, so the ten left of ten thousand would cost ten thousand.
 _SPARSE: Final = 32
 
 #: The number of the mask that binds all parts, that is of whole keys.
 _EXACT: Final = 7
-
-#: The parts that a mask binds, by its number.
-_BOUND: Final[tuple[Callable[[Key | Pattern], Any], ...]] = (
-    lambda key: None,
-    lambda key: key[0],
-    lambda key: key[1][0],
-    lambda key: (key[0], key[1][0]),
-    lambda key: key[1][1],
-    lambda key: (key[0], key[1][1]),
-    lambda key: key[1],
-    lambda key: key,
-)
 
 C = TypeVar("C")
 
@@ -65,12 +55,12 @@ class Entry(Generic[C]):
     __slots__ = ("connection", "ends", "ident", "key", "order", "ttl")
 
     def __init__(self, key: Key, connection: C, order: int) -> None:
-        self.key = key
-        self.connection = connection
-        self.order = order
-        self.ident = id(connection)
-        #: When its lease ends, on the store's timer.
-        self.ends = inf
+        self.key: Key = key
+        self.connection: C = connection
+        self.order: int = order
+        self.ident: int = id(connection)
+        #: When its lease ends, on the store's timer; without leases, never.
+        self.ends: float = inf
         #: Seconds for which a sign of life renews the lease; None when nothing does.
         self.ttl: float | None = None
 
@@ -86,62 +76,78 @@ class Group(dict[int, C]):
     def __init__(self, items: Iterable[tuple[int, C]] | Group[C] = ()) -> None:
         super().__init__(items)
         #: Deletions since the group was made.
-        self.deleted = 0
+        self.deleted: int = 0
 
 
 class Index(Generic[C]):
     """Entries by key, by pattern and by connection."""
 
-    __slots__ = ("_groups", "_held", "_masks", "_numbers", "_repeats", "size")
+    __slots__ = ("_entries", "_groups", "_masks", "_numbers", "_repeats", "size")
 
     def __init__(self) -> None:
         #: Entries in it.
-        self.size = 0
+        self.size: int = 0
         self._groups: tuple[dict[Any, C | Group[C]], ...] = tuple({} for _ in range(8))
         # The masks whose groups are kept.
         self._masks: list[int] = [_EXACT]
         # By id(connection): its entry, or, when it has several keys, those by key.
-        self._held: dict[int, Entry[C] | dict[Key, Entry[C]]] = {}
-        # How many times more than once a connection is in a group: by mask, bound parts and id(connection).
+        self._entries: dict[int, Entry[C] | dict[Key, Entry[C]]] = {}
+        # How many times more than once a connection is in a group: by mask, bound parts and
+        # id(connection).
         self._repeats: dict[tuple[int, Any, int], int] = {}
-        self._numbers = count()
+        self._numbers: Iterator[int] = count()
 
     def __repr__(self) -> str:
-        return f"<Index of {len(self._held)} connections under {self.key_count} keys>"
+        return f"<Index of {len(self._entries)} connections under {self.key_count} keys>"
 
     @property
     def key_count(self) -> int:
-        """How many keys hold a connection."""
+        """How many keys have a connection."""
         return len(self._groups[_EXACT])
 
     @property
     def connection_count(self) -> int:
         """How many connections there are, each counted once."""
-        return len(self._held)
+        return len(self._entries)
 
-    def add(self, key: Key, connection: C) -> Entry[C]:
-        """Add a connection under a key that does not have it yet."""
-        first = self.first_at(key)
+    def add(self, key: Key, connection: C, first: Entry[C] | None) -> Entry[C]:
+        """Add a connection under a key that does not have it yet.
+
+        Args:
+            key: the key.
+            connection: the connection.
+            first: what :meth:`first_at` returned for the key. The caller needs it too, so it is
+                looked up once.
+        """
         entry = Entry(key, connection, next(self._numbers) if first is None else first.order)
         ident = entry.ident
+        bounds = _bounds(key)
         for mask in self._masks:
-            self._put(mask, _BOUND[mask](key), connection)
-        held = self._held.get(ident)
-        if held is None:
-            self._held[ident] = entry
-        elif isinstance(held, Entry):
-            self._held[ident] = {held.key: held, key: entry}
+            groups, bound = self._groups[mask], bounds[mask]
+            group = groups.get(bound)
+            if group is None:
+                groups[bound] = connection
+            elif isinstance(group, Group) and ident not in group:
+                group[ident] = connection
+            else:
+                self._join(mask, bound, group, connection)
+        others = self._entries.get(ident)
+        if others is None:
+            self._entries[ident] = entry
+        elif isinstance(others, Entry):
+            self._entries[ident] = {others.key: others, key: entry}
         else:
-            held[key] = entry
+            others[key] = entry
         self.size += 1
         return entry
 
     def remove(self, entry: Entry[C]) -> int:
-        """Remove an entry; returns how many connections its key still has."""
+        """Remove an entry; return how many connections its key still has."""
         ident = entry.ident
         remaining = 0
+        bounds = _bounds(entry.key)
         for mask in self._masks:
-            bound = _BOUND[mask](entry.key)
+            bound = bounds[mask]
             if self._repeats and self._was_repeat(mask, bound, ident):
                 continue
             groups = self._groups[mask]
@@ -157,75 +163,85 @@ class Index(Generic[C]):
                 groups[bound] = next(iter(group.values()))
             elif group.deleted > len(group) + _SPARSE:
                 groups[bound] = Group(group)
-        held = self._held[ident]
-        if isinstance(held, Entry):
-            del self._held[ident]
+        others = self._entries[ident]
+        if isinstance(others, Entry):
+            del self._entries[ident]
         else:
-            del held[entry.key]
-            if len(held) == 1:
-                self._held[ident] = next(iter(held.values()))
+            del others[entry.key]
+            if len(others) == 1:
+                self._entries[ident] = next(iter(others.values()))
         self.size -= 1
         return remaining
 
     def members(self, pattern: Key | Pattern) -> dict[int, C]:
         """Return the connections that match, by identity; the caller must not change the dict."""
         mask = _mask(pattern)
-        if mask not in self._masks:
-            self._make(mask)
-        group = self._groups[mask].get(_BOUND[mask](pattern))
-        if group is None:
-            return {}
-        return group if isinstance(group, Group) else {id(group): group}
+        return self._members(mask, _bounds(pattern)[mask])
 
     def entries(self, pattern: Key | Pattern) -> Iterator[Entry[C]]:
         """Return the entries that match, in order of their connections."""
         mask = _mask(pattern)
-        bound = _BOUND[mask](pattern)
-        for ident in self.members(pattern):
-            held = self._held[ident]
-            if isinstance(held, Entry):
-                yield held
+        bound = _bounds(pattern)[mask]
+        for ident in self._members(mask, bound):
+            entry = self._entries[ident]
+            if isinstance(entry, Entry):
+                yield entry
             else:
                 # A connection with several keys is in the group because of at least one of them.
-                yield from (entry for entry in held.values() if _BOUND[mask](entry.key) == bound)
-
-    def entry(self, key: Key, connection: object) -> Entry[C] | None:
-        """Return the entry of a connection under a key, if there is one."""
-        held = self._held.get(id(connection))
-        if isinstance(held, Entry):
-            return held if held.key == key else None
-        return None if held is None else held.get(key)
+                yield from (each for each in entry.values() if _bounds(each.key)[mask] == bound)
 
     def entries_of(self, connection: object) -> list[Entry[C]]:
         """Return all entries of a connection, oldest first."""
-        held = self._held.get(id(connection))
-        if isinstance(held, Entry):
-            return [held]
-        return [] if held is None else list(held.values())
+        entries = self._entries.get(id(connection))
+        if isinstance(entries, Entry):
+            return [entries]
+        return [] if entries is None else list(entries.values())
+
+    def entry(self, key: Key, connection: object) -> Entry[C] | None:
+        """Return the entry of a connection under a key, if there is one."""
+        entry = self._entries.get(id(connection))
+        if isinstance(entry, Entry):
+            return entry if entry.key == key else None
+        return None if entry is None else entry.get(key)
 
     def first_at(self, key: Key) -> Entry[C] | None:
         """Return one entry of a key, the oldest of those that are left."""
-        return next(self.entries(key), None)
+        group = self._groups[_EXACT].get(key)
+        if group is None:
+            return None
+        entry = self._entries[next(iter(group)) if isinstance(group, Group) else id(group)]
+        return entry if isinstance(entry, Entry) else entry[key]
+
+    def _members(self, mask: int, bound: Any) -> dict[int, C]:
+        if mask not in self._masks:
+            self._make(mask)
+        group = self._groups[mask].get(bound)
+        if group is None:
+            return {}
+        return group if isinstance(group, Group) else {id(group): group}
 
     def _make(self, mask: int) -> None:
-        """Make the groups of a mask that nobody has asked for until now."""
+        """Make the groups of a mask on its first look-up."""
         self._masks.append(mask)
-        for held in self._held.values():
-            for entry in (held,) if isinstance(held, Entry) else held.values():
-                self._put(mask, _BOUND[mask](entry.key), entry.connection)
-
-    def _put(self, mask: int, bound: Any, connection: C) -> None:
         groups = self._groups[mask]
+        for entries in self._entries.values():
+            for entry in (entries,) if isinstance(entries, Entry) else entries.values():
+                bound = _bounds(entry.key)[mask]
+                group = groups.get(bound)
+                if group is None:
+                    groups[bound] = entry.connection
+                else:
+                    self._join(mask, bound, group, entry.connection)
+
+    def _join(self, mask: int, bound: Any, group: C | Group[C], connection: C) -> None:
+        """Add a connection to a group that has others, or itself already."""
         ident = id(connection)
-        there = groups.get(bound)
-        if there is None:
-            groups[bound] = connection
-        elif there is connection or (isinstance(there, Group) and ident in there):
+        if group is connection or (isinstance(group, Group) and ident in group):
             self._repeats[mask, bound, ident] = self._repeats.get((mask, bound, ident), 0) + 1
-        elif isinstance(there, Group):
-            there[ident] = connection
+        elif isinstance(group, Group):
+            group[ident] = connection
         else:
-            groups[bound] = Group(((id(there), there), (ident, connection)))
+            self._groups[mask][bound] = Group(((id(group), group), (ident, connection)))
 
     def _was_repeat(self, mask: int, bound: Any, ident: int) -> bool:
         times = self._repeats.pop((mask, bound, ident), 0)
@@ -237,3 +253,20 @@ class Index(Generic[C]):
 def _mask(pattern: Key | Pattern) -> int:
     scope, (category, item_id) = pattern
     return (scope is not ANY) + 2 * (category is not ANY) + 4 * (item_id is not ANY)
+
+
+def _bounds(pattern: Key | Pattern) -> tuple[Any, ...]:
+    """Return the parts that each of the eight masks binds, by the mask's number."""
+    # One call for all masks: a function for each would be called once per mask and connection.
+    scope, inner = pattern
+    category, item_id = inner
+    return (
+        None,
+        scope,
+        category,
+        (scope, category),
+        item_id,
+        (scope, item_id),
+        inner,
+        pattern,
+    )

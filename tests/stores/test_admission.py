@@ -176,14 +176,13 @@ def test_a_full_store_takes_who_replaces_another():
     assert store.peek(key("ann")) == (new,)
 
 
-def test_of_a_store_of_another_kind_nothing_is_known():
-    """A store that only keeps the protocol has no rule that could be asked for: everybody counts."""
+@pytest.mark.parametrize("limits", [{"per_key": 1}, {"per_scope": 1}])
+def test_a_store_of_another_kind_is_asked_what_leaves(limits):
+    """A custom store that replaces is counted rightly at a limit: the rule is its own to tell."""
 
     class Own(Store):
-        on_removal = on_evict = None
-
-        def __init__(self):
-            self.inner = MemoryStore(same_key="replace")
+        def __init__(self, same_key):
+            self.inner = MemoryStore(same_key=same_key)
 
         def peek(self, key):
             return self.inner.peek(key)
@@ -191,18 +190,25 @@ def test_of_a_store_of_another_kind_nothing_is_known():
         def put(self, key, connection):
             return self.inner.put(key, connection)
 
+        def leaving(self, key, newcomer):
+            return self.inner.leaving(key, newcomer)
+
         def keys_of(self, connection):
             return self.inner.keys_of(connection)
+
+        def count(self, pattern=None):
+            return self.inner.count(pattern)
 
         def _not_needed(self, *arguments):
             raise NotImplementedError
 
-        get = renew = purge = purge_connection = clear = keys = connections = count = expire = (
-            _not_needed
-        )
+        get = renew = purge = purge_connection = clear = keys = connections = expire = _not_needed
         next_expiry = __len__ = __contains__ = _not_needed
 
-    made, store = admission(Own(), per_key=1)
+    made, store = admission(Own("replace"), **limits)
+    store.put(key("ann"), object())
+    made.check_key(key("ann"), NEWCOMER)
+    made, store = admission(Own("join"), **limits)
     store.put(key("ann"), object())
     with pytest.raises(LimitReachedError):
         made.check_key(key("ann"), NEWCOMER)

@@ -1,4 +1,4 @@
-"""The words of stores, and the factory."""
+"""The words of stores."""
 
 import dataclasses
 
@@ -11,35 +11,8 @@ from sfere_tornado.stores import (
     Removal,
     SameKey,
     Store,
-    store,
 )
 from sfere_tornado.stores.base import one_of
-
-
-def test_the_factory_makes_a_store_of_a_kind():
-    """``memory`` and ``expiring`` are made with their own options."""
-    memory, expiring = store("memory", maxsize=3), store("expiring", ttl=5.0, expiry="fixed")
-    assert type(memory) is MemoryStore
-    assert memory.maxsize == 3
-    assert type(expiring) is ExpiringStore
-    assert (expiring.ttl, expiring.expiry) == (5.0, "fixed")
-
-
-@pytest.mark.parametrize(
-    ("kind", "near"),
-    [("memroy", "memory"), ("Expiring", "expiring"), ("redis", None), (None, None)],
-)
-def test_an_unknown_kind_is_an_error_that_names_the_known(kind, near):
-    """The error names every kind, and the nearest one where there is one."""
-    with pytest.raises(ValueError, match="one of memory, expiring") as raised:
-        store(kind)
-    assert (f"did you mean {near!r}" in str(raised.value)) is (near is not None)
-
-
-def test_an_unknown_option_is_an_error():
-    """A misspelt option is not silently ignored."""
-    with pytest.raises(TypeError, match="max_size"):
-        store("memory", max_size=3)
 
 
 @pytest.mark.parametrize("thing", [MemoryStore(), ExpiringStore()])

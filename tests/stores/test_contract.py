@@ -3,7 +3,7 @@
 import pytest
 
 from sfere_tornado.keys import as_key
-from sfere_tornado.stores import ExpiringStore, MemoryStore, expiring
+from sfere_tornado.stores import ExpiringStore, MemoryStore, leases
 from sfere_tornado.testing import FakeClock, StoreContract
 
 
@@ -31,7 +31,7 @@ class TestStoreThatIsBehind(StoreContract):
 
     @pytest.fixture(autouse=True)
     def _never_catches_up(self, monkeypatch):
-        monkeypatch.setattr(expiring, "EXPIRE_SLICE", 0)
+        monkeypatch.setattr(leases, "EXPIRE_SLICE", 0)
 
     def make_store(self, *, maxsize=None, **options):
         clock = FakeClock()

@@ -80,7 +80,7 @@ READERS = {
 def test_past_its_lease_is_gone_for_every_reader(clock, monkeypatch, read, nothing, behind):
     """Nobody meets an entry past its lease, also when nothing has removed it, nor when too many are to be removed."""
     if behind:
-        monkeypatch.setattr("sfere_tornado.stores.expiring.EXPIRE_SLICE", 0)
+        monkeypatch.setattr("sfere_tornado.stores.leases.EXPIRE_SLICE", 0)
     store, ann = ExpiringStore(10.0, timer=clock), Thing()
     store.put(ANN, ann)
     assert read(store) != nothing
@@ -91,7 +91,7 @@ def test_past_its_lease_is_gone_for_every_reader(clock, monkeypatch, read, nothi
 
 def test_whoever_finds_it_the_cause_is_expired(clock, monkeypatch):
     """A purge that finds an entry past its lease does not make it an explicit departure."""
-    monkeypatch.setattr("sfere_tornado.stores.expiring.EXPIRE_SLICE", 0)
+    monkeypatch.setattr("sfere_tornado.stores.leases.EXPIRE_SLICE", 0)
     store, ann = ExpiringStore(10.0, timer=clock), Thing()
     for purge in (lambda: store.purge(ANN), lambda: store.purge_connection(ann), store.clear):
         store.put(ANN, ann)
@@ -368,6 +368,34 @@ def test_leaving_takes_slices(clock):
     assert (store.expire(), store.next_expiry()) == ([], None)
 
 
+@pytest.mark.parametrize("look", ["connections", "put", "expire"])
+def test_a_slice_bounds_what_callbacks_remove_too(clock, look):
+    """Of 4,000 leases that end together, a call and the callbacks it causes remove one slice."""
+    store = ExpiringStore(10.0, timer=clock)
+    looks = {
+        "connections": lambda removal: store.connections(LOBBY),
+        "put": lambda removal: store.put(("default", ("game", removal.key.id)), Thing()),
+        "expire": lambda removal: store.expire(),
+    }
+    for number in range(4000):
+        store.put(("default", ("lobby", number)), Thing())
+    called = []
+
+    def left(removal):
+        called.append(removal.cause)
+        looks[look](removal)
+
+    store.on_removal = left
+    clock.advance(10.0)
+    for number in range(1, 17):
+        assert store.connections(LOBBY) == []
+        assert len(called) == number * EXPIRE_SLICE
+        if number < 16:
+            assert store.next_expiry() <= clock()
+    assert store.next_expiry() != clock()
+    assert set(called) == {"expired"}
+
+
 def test_a_slice_also_bounds_what_is_only_put_right(clock):
     """Renewed leases that come up at once are looked at in slices too, and nobody is lost."""
     store = ExpiringStore(10.0, timer=clock)
@@ -415,10 +443,10 @@ def test_renewing_and_leaving_leave_nothing_behind(clock):
         brief = Thing()
         store.put(("default", ("lobby", number)), brief)
         store.purge_connection(brief)
-        assert len(store._heap) < 100
+        assert len(store.leases._heap) < 100
     clock.advance(600.0)
     assert store.expire()
-    assert (store.next_expiry(), store._heap) == (None, [])
+    assert (store.next_expiry(), store.leases._heap) == (None, [])
     watch = weakref.ref(brief)
     del brief
     gc.collect()

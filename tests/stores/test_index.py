@@ -18,10 +18,15 @@ def key(scope="default", category="lobby", item_id="ann"):
     return as_key((scope, (category, item_id)))
 
 
+def add(index, key, connection):
+    """Add a connection as a store does, with the first entry of its key."""
+    return index.add(key, connection, index.first_at(key))
+
+
 def filled(count):
     """Return an index of many connections, each under a key of its own, and its entries."""
     index = Index()
-    return index, [index.add(key(item_id=number), Thing()) for number in range(count)]
+    return index, [add(index, key(item_id=number), Thing()) for number in range(count)]
 
 
 MASKS = [
@@ -48,7 +53,7 @@ def test_each_mask_finds_what_it_names(pattern):
     ]
     things = {each: Thing() for each in keys}
     for each, thing in things.items():
-        index.add(each, thing)
+        add(index, each, thing)
     scope, (category, item_id) = pattern
     expected = [
         things[each]
@@ -77,8 +82,11 @@ def test_what_has_left_is_kept_nowhere(mask):
     """After a removal the index has no reference to the connection, and no group of nobody, for any mask."""
     index = Index()
     first, second = Thing(), Thing()
-    entries = [index.add(key("red", "game", 7), first), index.add(key("red", "game", 7), second)]
-    entries += [index.add(key("blue", "game", 7), first), index.add(key("red", "lobby", 7), first)]
+    entries = [add(index, key("red", "game", 7), first), add(index, key("red", "game", 7), second)]
+    entries += [
+        add(index, key("blue", "game", 7), first),
+        add(index, key("red", "lobby", 7), first),
+    ]
     watch = weakref.ref(first)
     for entry in entries:
         if entry.connection is first:
@@ -90,14 +98,14 @@ def test_what_has_left_is_kept_nowhere(mask):
     gc.collect()
     assert watch() is None
     assert not any(index._groups)
-    assert (index._held, index._repeats, index.size) == ({}, {}, 0)
+    assert (index._entries, index._repeats, index.size) == ({}, {}, 0)
 
 
 def test_a_connection_in_a_group_many_times_leaves_it_with_its_last_key():
     """Of several keys of a connection in a group, the last to go takes it out, in whichever order they go."""
     index, ann = Index(), Thing()
-    entries = [index.add(key(item_id=number), ann) for number in range(4)]
-    other = index.add(key(item_id="brian"), Thing())
+    entries = [add(index, key(item_id=number), ann) for number in range(4)]
+    other = add(index, key(item_id="brian"), Thing())
     lobby = as_pattern((ANY, ("lobby", ANY)))
     for entry in (entries[2], entries[0], entries[3]):
         index.remove(entry)
@@ -121,21 +129,21 @@ def test_the_few_that_are_left_of_many_are_few_to_walk_over():
 def test_removing_says_how_many_the_key_still_has():
     """The number of connections left under the entry's key is returned."""
     index = Index()
-    entries = [index.add(key(), Thing()) for _ in range(3)]
-    index.add(key(item_id="brian"), Thing())
+    entries = [add(index, key(), Thing()) for _ in range(3)]
+    add(index, key(item_id="brian"), Thing())
     assert [index.remove(entry) for entry in entries] == [2, 1, 0]
 
 
 def test_entries_are_found_by_key_and_by_connection():
     """An entry is found by key and connection together; a connection's entries come oldest first."""
     index, ann, brian = Index(), Thing(), Thing()
-    first = index.add(key(), ann)
+    first = add(index, key(), ann)
     assert (
         index.entry(key(), ann),
         index.entry(key(), brian),
         index.entry(key(item_id=1), ann),
     ) == (first, None, None)
-    second = index.add(key(category="user"), ann)
+    second = add(index, key(category="user"), ann)
     assert index.entry(key(category="user"), ann) is second
     assert index.entry(key(category="room"), ann) is None
     assert index.entries_of(ann) == [first, second]
@@ -147,9 +155,9 @@ def test_entries_are_found_by_key_and_by_connection():
 def test_of_a_connection_with_many_keys_only_the_matching_are_found():
     """Entries of a pattern are those whose own key matches, not others of the same connection."""
     index, ann = Index(), Thing()
-    first = index.add(key(), ann)
-    index.add(key(category="user"), ann)
-    index.add(key(scope="red"), Thing())
+    first = add(index, key(), ann)
+    add(index, key(category="user"), ann)
+    add(index, key(scope="red"), Thing())
     assert list(index.entries(as_pattern(("default", ("lobby", ANY))))) == [first]
     assert len(list(index.entries(EVERYTHING))) == 3
 
@@ -157,8 +165,8 @@ def test_of_a_connection_with_many_keys_only_the_matching_are_found():
 def test_the_index_says_what_it_has():
     """Counts and reprs tell connections, keys and entries apart."""
     index, ann = Index(), Thing()
-    entry = index.add(key(), ann)
-    index.add(key(category="user"), ann)
+    entry = add(index, key(), ann)
+    add(index, key(category="user"), ann)
     assert (index.size, index.key_count, index.connection_count) == (2, 2, 1)
     assert repr(index) == "<Index of 1 connections under 2 keys>"
     assert repr(entry) == "<Entry default/lobby/ann until inf>"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 FLOORS = (
     ("defaults",),
     ("errors",),
-    ("keys",),
+    ("keys", "callbacks"),
     ("wire", "dispatch", "config"),
     ("stores", "streams", "history", "presence"),
     ("effects",),

@@ -1,12 +1,12 @@
-"""The rules of a store's contract about callbacks and threads: who is told, when, and how often."""
+"""The rules of a store's contract about callbacks: which are called, when, and how often."""
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
+from ...errors import KeyTakenError, StoreFullError
 from ...keys import ANY
-from .store_rules import ANN, BRIAN, LOBBY, StoreRules, same, tell
+from .store_rules import ANN, BRIAN, StoreRules, raises, same, tell
 
 if TYPE_CHECKING:
     from ...keys import Key
@@ -15,7 +15,7 @@ __all__ = ("CallbackRules",)
 
 
 class CallbackRules(StoreRules):
-    """Who is told of a departure."""
+    """Which callbacks a store calls, and in what order."""
 
     def test_on_evict_may_be_given_or_set(self) -> None:
         """``on_evict`` is an argument and an attribute; storing alone calls nothing."""
@@ -112,25 +112,64 @@ class CallbackRules(StoreRules):
         store.purge_connection(ann)
         same(order, [0, 1, 2, 3])
 
-    def test_a_hundred_threads_leave_it_whole(self) -> None:
-        """100 threads store, read and purge every second connection: 50 are left, and each removal is told once."""
-        store = self.make_store()
-        told = tell(store)
-        begin = threading.Barrier(100)
+    def test_on_put_is_called_for_each_new_entry(self) -> None:
+        """``on_put`` has key and connection, once for each new entry; storing again is silent."""
+        store, ann = self.make_store(), object()
+        calls: list[Any] = []
+        store.on_put = lambda *call: calls.append((*call, store.peek(call[0])))
+        store.put(ANN, ann)
+        store.put(ANN, ann)
+        store.put(BRIAN, ann)
+        same(calls, [(ANN, ann, (ann,)), (BRIAN, ann, (ann,))])
+        store.purge(ANN)
+        store.put(ANN, ann)
+        same(len(calls), 3)
 
-        def work(number: int) -> None:
-            key = ("default", ("lobby", number))
-            begin.wait()
-            store.put(key, object())
-            store.get(key)
-            store.connections(LOBBY)
-            if number % 2 == 0:
-                store.purge(key)
+    def test_on_put_is_not_called_for_what_was_refused(self) -> None:
+        """A newcomer that a key or a full store refuses is not an entry."""
+        store = self.make_store(same_key="refuse", maxsize=1)
+        store.put(ANN, object())
+        calls: list[Any] = []
+        store.on_put = lambda *call: calls.append(call)
+        raises(KeyTakenError, store.put, ANN, object())
+        raises(StoreFullError, store.put, BRIAN, object())
+        same(calls, [])
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(100)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        same((len(store), store.count(LOBBY), len(store.keys())), (50, 50, 50))
-        same(len(told.evictions), 50)
+    def test_a_newcomer_enters_before_what_it_replaces_leaves(self) -> None:
+        """``on_put`` comes first, then ``on_removal`` and ``on_evict`` of what had to leave."""
+        for options, key, cause in (
+            ({"same_key": "replace"}, ANN, "replaced"),
+            ({"maxsize": 1, "on_full": "evict"}, BRIAN, "size"),
+        ):
+            store, old, new = self.make_store(**options), object(), object()
+            store.put(ANN, old)
+            order: list[Any] = []
+            store.on_put = lambda *call, order=order: order.append(call)
+            store.on_removal = lambda removal, order=order: order.append(removal.cause)
+            store.on_evict = lambda *call, order=order: order.append(call)
+            store.put(key, new)
+            same(order, [(key, new), cause, (ANN, old, cause)])
+
+    def test_a_newcomer_may_be_purged_while_it_is_being_stored(self) -> None:
+        """A callback of ``put`` that purges the newcomer leaves nothing behind, and all is called."""
+        store, old, new = self.make_store(same_key="replace"), object(), object()
+        store.put(ANN, old)
+        order: list[Any] = []
+        store.on_put = lambda *call: order.append(call)
+        store.on_removal = lambda removal: order.append((removal.connection, removal.cause))
+        store.on_evict = lambda *call: store.purge_connection(new)
+        store.put(ANN, new)
+        same((store.peek(ANN), len(store), store.keys_of(new)), ((), 0, ()))
+        same(order, [(ANN, new), (old, "replaced"), (new, "explicit")])
+
+    def test_what_a_put_would_replace_can_be_asked(self) -> None:
+        """``leaving`` lists what a put replaces, changes nothing, and agrees with the put."""
+        for same_key in ("join", "replace", "refuse"):
+            store, ann, brian = self.make_store(same_key=same_key), object(), object()
+            same(store.leaving(ANN, ann), [])
+            store.put(ANN, ann)
+            expected = [ann] if same_key == "replace" else []
+            same((store.leaving(ANN, brian), store.leaving(ANN, ann)), (expected, []))
+            same((store.leaving(BRIAN, brian), store.peek(ANN)), ([], (ann,)))
+            if same_key != "refuse":
+                same([each.connection for each in store.put(ANN, brian)], expected)

@@ -1,13 +1,11 @@
 """The order of callbacks: what fails, what interrupts, and what goes on for ever."""
 
+import asyncio
 import logging
-import sys
-import threading
 
 import pytest
 
 from sfere_tornado.stores import MAX_CALLBACKS_IN_A_ROW, ExpiringStore, MemoryStore
-from sfere_tornado.stores.turn import Turn
 from sfere_tornado.testing import FakeClock
 
 KEYS = [("default", ("lobby", number)) for number in range(4)]
@@ -18,21 +16,6 @@ def full(store):
     for key in KEYS:
         store.put(key, object())
     return store
-
-
-def test_callbacks_come_after_the_call_and_outside_the_lock():
-    """Another thread can use the store while a callback runs."""
-    store = full(MemoryStore())
-    seen = []
-
-    def look(removal):
-        thread = threading.Thread(target=lambda: seen.append(len(store)))
-        thread.start()
-        thread.join(10)
-
-    store.on_removal = look
-    store.purge(KEYS[0])
-    assert seen == [3]
 
 
 def test_a_failing_callback_is_logged_once_and_loses_nothing(caplog):
@@ -54,6 +37,25 @@ def test_a_failing_callback_is_logged_once_and_loses_nothing(caplog):
     assert (record.name, record.levelname) == ("sfere_tornado.stores", "ERROR")
     assert "MemoryStore" in record.getMessage()
     assert record.exc_info[0] is LookupError
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError, GeneratorExit, SystemExit, StopIteration]
+)
+def test_no_exception_of_a_callback_stops_the_others(caplog, error):
+    """Only a KeyboardInterrupt passes; what else a callback raises is logged, in every callback."""
+    store = MemoryStore()
+    called = []
+
+    def fail(*arguments):
+        called.append(arguments)
+        raise error
+
+    store.on_put = store.on_removal = store.on_evict = fail
+    full(store)
+    store.clear()
+    assert len(called) == len(caplog.records) == 3 * len(KEYS)
+    assert store.next_expiry() is None
 
 
 def test_an_interruption_passes_and_the_rest_waits():
@@ -84,10 +86,10 @@ def test_every_call_tells_what_waits(call):
     def interrupt(removal):
         told.append(removal.key)
         if len(told) == 1:
-            raise SystemExit
+            raise KeyboardInterrupt
 
     store.on_removal = interrupt
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         store.clear()
     calls = {
         "get": lambda: store.get(KEYS[0]),
@@ -136,71 +138,3 @@ def test_a_large_store_may_empty_in_one_call():
         store.put(("default", ("lobby", number)), connection)
     store.clear()
     assert len(told) == 22_000
-
-
-def test_a_turn_says_what_waits():
-    """The repr names the store and the number of waiting callbacks."""
-    turn = Turn("Shop", limit=1)
-    assert repr(turn) == "<Turn of Shop, 0 callbacks waiting>"
-    assert not turn.behind
-
-
-@pytest.fixture
-def _eager_threads():
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.usefixtures("_eager_threads")
-def test_threads_leave_no_callback_behind():
-    """Threads that interrupt each other everywhere leave the store whole, and each callback is called once."""
-    store = MemoryStore()
-    told = []
-    store.on_removal = told.append
-    begin = threading.Barrier(2)
-
-    def work(scope):
-        begin.wait()
-        for number in range(300):
-            store.put((scope, ("lobby", number)), object())
-            store.put((scope, ("lobby", number)), object())
-            store.purge((scope, ("lobby", number)))
-
-    threads = [threading.Thread(target=work, args=(scope,)) for scope in ("red", "blue")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(removal.key for removal in told) == sorted(
-        (scope, ("lobby", number))
-        for scope in ("red", "blue")
-        for number in range(300)
-        for _ in range(2)
-    )
-    assert (len(store), store.count(), store.keys()) == (0, 0, [])
-
-
-def test_the_work_is_done_under_the_lock():
-    """While a call works on the index no other thread can; before it, a key's shape is checked without the lock."""
-    store = MemoryStore()
-    free = []
-
-    def look():
-        free.append(store._turn._lock.acquire(blocking=False))
-        if free[-1]:
-            store._turn._lock.release()
-
-    class Part:
-        def __hash__(self):
-            thread = threading.Thread(target=look)
-            thread.start()
-            thread.join(10)
-            return 1
-
-    store.put(("default", ("lobby", Part())), object())
-    checking, *working = free
-    assert checking
-    assert working
-    assert not any(working)

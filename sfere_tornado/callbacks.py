@@ -1,0 +1,99 @@
+"""A queue of callbacks, which are called in order and without recursion.
+
+A call adds the callbacks it caused and runs the queue at its end. A callback may make such a call
+itself: what that causes goes to the end of the queue, and the outermost run calls it. So a chain
+of any length needs no stack, and every callback sees the state that the call left behind.
+
+The queue belongs to the thread of its event loop. It has no lock.
+
+Law: **no callback is lost, and none stops the others.** An exception in one is logged, also a
+CancelledError, a GeneratorExit or a SystemExit, and the next is called. Only a KeyboardInterrupt
+passes; what still waits then is called by the next run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+__all__ = ("MAX_CALLBACKS_IN_A_ROW", "Callbacks")
+
+#: Callbacks called in one run, 20,000: two for each connection of a full store of default size,
+#: which may all leave in one call. More is most likely a callback that causes itself, which must
+#: not block the event loop.
+MAX_CALLBACKS_IN_A_ROW: Final = 20_000
+
+
+class Callbacks:
+    """A first-in first-out queue of callbacks.
+
+    Args:
+        name: what owns the queue, in log lines.
+        logger: where failures are logged.
+        limit: callbacks called in one run; the rest waits for the next run.
+    """
+
+    __slots__ = ("_limit", "_logger", "_name", "running", "waiting")
+
+    def __init__(
+        self, name: str, logger: logging.Logger, limit: int = MAX_CALLBACKS_IN_A_ROW
+    ) -> None:
+        self._name: str = name
+        self._logger: logging.Logger = logger
+        self._limit: int = limit
+        #: Callbacks with their arguments, oldest first. A caller that finds it empty need not
+        #: call :meth:`run`, which saves a call on each journey.
+        self.waiting: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        #: Whether a run is on the stack.
+        self.running: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Callbacks of {self._name}, {len(self.waiting)} waiting>"
+
+    @property
+    def behind(self) -> bool:
+        """Whether callbacks wait that no run is about to call."""
+        return bool(self.waiting) and not self.running
+
+    def add(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Add a callback after those that wait already."""
+        self.waiting.append((callback, arguments))
+
+    def run(self) -> None:
+        """Call what waits, and what that causes; inside a callback, leave it to the outer run.
+
+        Raises:
+            KeyboardInterrupt: when a callback raises it; the rest waits for the next run.
+        """
+        if self.running:
+            return
+        self.running = True
+        called = 0
+        try:
+            while self.waiting and called < self._limit:
+                callback, arguments = self.waiting.popleft()
+                called += 1
+                try:
+                    callback(*arguments)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    # A callback awaits nothing, so a CancelledError here is not the loop's own
+                    # cancellation but the callback's fault, like a SystemExit.
+                    self._logger.exception(
+                        "%s: the callback %r failed; the others are called", self._name, callback
+                    )
+        finally:
+            self.running = False
+        if self.waiting:
+            self._logger.warning(
+                "%s: %d callbacks were called in a row, and %d more wait for the next call; "
+                "look for a callback that causes itself",
+                self._name,
+                called,
+                len(self.waiting),
+            )
