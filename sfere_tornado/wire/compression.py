@@ -1,38 +1,44 @@
-"""Compression that is made once, for all clients that get the same: gzip (RFC 1952) of a running context.
+"""Compression made once for all clients that get the same: gzip (RFC 1952) of a running context.
 
-Nothing here knows sockets, time or HTTP's frame. Whoever writes asks :meth:`SharedCompressor.shares` which bytes each
-receiver gets.
+This module knows no sockets, no time and no HTTP framing. The writer calls
+:meth:`SharedCompressor.shares`, which says which bytes each receiver gets.
 
-How it works. Every client gets :data:`HEADER` when its stream opens, then deflate blocks (RFC 1951), each of which ends
-on a whole byte, so that the event in it is decoded at once. A block may point back into the text that came before it.
-So it can only be read by a client that got all of what its context has been given since the last reset, and nothing in
-between: one that is *in step*. A connection's ``step`` is the number of the last such block that it got; a context
-remembers the number of its last block, and equal numbers mean "in step". All others are *behind*. They get a block that
-points to nothing, made once for all of them, until a reset: after it the context points to nothing from before, so
-anybody can read it, and those who do are in step from there on.
+How it works. Each client gets :data:`HEADER` when its stream opens. Then it gets deflate blocks
+(RFC 1951), each of which ends on a whole byte, so that the client decodes the event in it without
+waiting for more. A block may point back into the text before it. Such a block is readable only for
+a client that got all text that its context was given since the last reset, and no other text: a
+client that is *in step*. The ``step`` of a connection is the number of the last such block that it
+got. A context remembers the number of its last block; equal numbers mean "in step". All other
+clients are *behind*. They get a block that points to nothing, made once for all of them, until the
+context is reset. After a reset the context points to nothing from before, so every client can read
+its next block and is in step from there on.
 
-There are a few contexts, because there are audiences: what goes to one room is not seen by another. An event goes into
-the context with which most of its receivers are in step, unless they are only half of its followers or fewer: that would
-leave the others behind. It begins a new context then, in place of the one that is worth least.
+There are several contexts because there are several audiences: a client of one category does not
+see the events of another. An event goes into the context with which most of its receivers are in
+step. But if these are half of that context's followers or fewer, the event would leave the other
+half behind; then it begins a new context, in place of the context that is worth least.
 
 Laws:
 
-- **A context holds only what everybody in step with it has been sent.** Nobody gets a block whose length depends on what
-  was sent to others only.
-- **It is the text that counts, not its blocks.** What :meth:`SharedCompressor.shares` gave for a receiver may reach it later
-  in an independent block, with all that waited; it is still in step. If it loses some of that text, or gets other text
-  in between, its step must be set to :data:`BEHIND`.
-- **Text is written in the order in which it is given**, for every receiver.
-- **Nothing is done per connection but to compare a number and to set it.** So there is no end of the gzip stream either:
-  its checksum would have to be kept for every connection. Browsers, curl, wget, Node's fetch and Python's clients
-  take the end of the response for the end; a wrong checksum they would refuse. Tornado's own client wants the right one,
-  and reports an error in place of a clean end.
+- **A context holds only what each client in step with it has been sent.** No client gets a block
+  whose length depends on what was sent only to others.
+- **The text counts, not its blocks.** What :meth:`SharedCompressor.shares` returns for a receiver
+  may reach it later in an independent block, together with all that waited; it is still in step.
+  If it loses some of that text, or gets other text in between, the caller must set its step to
+  :data:`BEHIND`.
+- **Text is written in the order in which it is given**, for each receiver.
+- **The only work per connection is to compare a number and to set it.** So the gzip stream has no
+  end: its checksum would have to be kept for each connection. Browsers, curl, wget, Node's fetch
+  and Python's clients accept the end of the response as the end, but would refuse a wrong checksum.
+  Tornado's own client requires the right checksum, and reports an error in place of a clean end.
 
-Security. The length of compressed text tells what is in it to whoever can see the encrypted lengths and have words of his
-own put beside a secret (the BREACH attack). So this is for categories that say so, whose events anybody may read: never one
-person's secrets and another's input in one context. ``Cache-Control: no-transform`` keeps proxies from compressing anew.
+Security. The length of compressed text reveals what is in it to an attacker who sees the encrypted
+lengths and can have words of his own put beside a secret (the BREACH attack). So compression is
+only for categories that are listed for it, whose events every client of the category may read.
+Never put secrets of one client and input of another into one context. ``Cache-Control:
+no-transform`` keeps proxies from compressing the stream once more.
 
-Not thread-safe: a compressor is used from the thread of its event loop.
+Not thread-safe: use a compressor from the thread of its event loop.
 """
 
 from __future__ import annotations
@@ -58,43 +64,46 @@ __all__ = (
     "accepts_gzip",
 )
 
-#: What a compressed stream begins with: deflate, no name, no time, system unknown (RFC 1952, 2.3).
+#: The first bytes of a compressed stream: deflate, no name, no time, unknown system (RFC 1952,
+#: 2.3).
 HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
-#: The step of a connection whose stream is not open: whether it compresses is decided when it opens, and that may be
-#: between the making of a block and its writing.
+#: The step of a connection whose stream is not open yet. Whether it compresses is decided when it
+#: opens, which may be after a block was made and before it is written.
 OPENING: Final = -1
 
 #: The step of a connection that does not compress.
 PLAIN: Final = 0
 
-#: The step of a connection that compresses, and is in step with no context; so it is when its stream opens.
+#: The step of a connection that compresses and is in step with no context, as when it has opened.
 BEHIND: Final = 1
 
-#: How hard zlib looks for repetitions, 1 to 9: above 6 a page fragment takes three times as long, for 3 % fewer bytes.
+#: How hard zlib looks for repetitions, 1 to 9. Above 6 a page fragment takes three times as long,
+#: and is only 3 % smaller.
 LEVEL: Final = 6
 
-#: Blocks after which those behind are taken back in step at the latest, 64: with a reset that often, all blocks together
-#: are a sixth larger than without any. Where nobody is behind there is none.
+#: Blocks after which a context is reset at the latest while clients are behind, 64. Resets that
+#: often make all blocks together a sixth larger. Without clients behind there are no resets.
 RESET_EVERY: Final = 64
 
-#: Contexts at most, 16: audiences that are told different things at the same time. With one more for those behind they
-#: take 4.25 MiB when all are in use, 256 KiB each.
+#: Contexts at most, 16: audiences that get different events at the same time. Each takes 256 KiB,
+#: also the one for clients that are behind: 4.25 MiB when all are in use.
 MAX_CONTEXTS: Final = 16
 
-#: Independent blocks that cost as many bytes more as a reset costs each of those in step, whose blocks are larger until
-#: there is something to point to again; for JSON of 120 to 500 bytes it is three to four.
+#: Break-even: one reset costs each client in step about as many bytes as 4 independent blocks
+#: (measured with JSON of 120 to 500 bytes). Its blocks are larger until there is text to point to.
 _RESET_COST: Final = 4
 
-#: Bits of the window, the most there are: 32 KiB, so that a page fragment sent again is found in what was sent before.
-#: Negative, as zlib wants it, for blocks without a header of their own.
+#: Bits of the window, the most there are: 32 KiB, so that a page fragment that is sent again is
+#: found in the text before. Negative tells zlib to write no header.
 _WINDOW: Final = -15
 
 
 class Follower(Protocol):
     """**Protocol:** one connection, as the compressor needs it."""
 
-    #: :data:`OPENING`, :data:`PLAIN`, :data:`BEHIND`, or the number of the last block that it got from a context.
+    #: :data:`OPENING`, :data:`PLAIN`, :data:`BEHIND`, or the number of the last block that it got
+    #: from a context.
     step: int
 
 
@@ -104,31 +113,33 @@ R = TypeVar("R", bound=Follower)
 class Share(NamedTuple, Generic[R]):
     """Receivers that get the same bytes of one event, not framed."""
 
-    #: None for those of whom it is not known yet what they can read: they must take the event itself.
+    #: None for receivers whose stream is not open yet: they must take the event itself.
     data: bytes | None
     receivers: Sequence[R]
 
 
 class _Context:
-    """One running context, and who follows it."""
+    """One running context, and the numbers that decide on its reset and its end."""
 
     __slots__ = ("blocks", "deflate", "followers", "owed", "step", "worth")
 
     def __init__(self, level: int) -> None:
         self.deflate = _deflate(level)
-        #: The number of the last block; before the first one a number that nobody has who compresses.
+        #: The number of the last block; before the first one a number that no compressing client
+        #: has.
         self.step = PLAIN
-        #: Blocks since the last reset, and independent ones that somebody needed instead.
+        #: Blocks since the last reset.
         self.blocks = 0
+        #: Independent blocks since the last reset, one for each receiver that was behind.
         self.owed = 0
         #: Receivers of the last block.
         self.followers = 0
-        #: The least one gives way to a new context.
+        #: The context with the least worth gives way to a new one.
         self.worth = 0
 
     def reset(self) -> None:
-        """Point to nothing from before."""
-        # What this returns is an empty block. It adds nothing to the text, so nobody needs it.
+        """Let the next block point to nothing before it."""
+        # The return value is an empty block. It adds no text, so no client needs it.
         self.deflate.flush(zlib.Z_FULL_FLUSH)
         self.blocks = self.owed = 0
 
@@ -139,12 +150,13 @@ class _Context:
 
 
 class SharedCompressor:
-    """Makes the compressed bytes of each event once for those in step, and at most once for all others.
+    """Makes the bytes of an event once for receivers in step, and at most once for all others.
 
     Args:
         level: how hard zlib looks for repetitions, 1 to 9.
-        reset_every: blocks of one context after which those behind are taken back in step at the latest; at least 1.
-        max_contexts: contexts kept; at least 1, each takes 256 KiB once it is used.
+        reset_every: blocks after which a context is reset at the latest while receivers are behind;
+            at least 1.
+        max_contexts: contexts kept, at least 1; each takes 256 KiB once it is used.
     """
 
     __slots__ = ("_alone", "_contexts", "_level", "_steps", "_sunk", "max_contexts", "reset_every")
@@ -170,14 +182,16 @@ class SharedCompressor:
         return f"<SharedCompressor: {len(self._contexts)} of {self.max_contexts} contexts>"
 
     def shares(self, payload: bytes, receivers: Sequence[R]) -> list[Share[R]]:
-        """Return which bytes each receiver gets, and take note that it gets them: its step is set.
+        """Return which bytes each receiver gets, and set its step: from now on it has got them.
 
         Args:
             payload: bytes of the event stream, one event or several, not framed.
-            receivers: each once. Who does not get the payload in the end must have its step set to :data:`BEHIND`.
+            receivers: each once. If one does not get the payload in the end, the caller must set
+                its step to :data:`BEHIND`.
 
         Returns:
-            At most four: for those who are opening, do not compress, are in step, are behind; none without receivers.
+            At most four shares: for receivers that are opening, that do not compress, that are in
+            step, that are behind. None without receivers.
         """
         groups: dict[int, list[R]] = {}
         for receiver in receivers:
@@ -196,7 +210,7 @@ class SharedCompressor:
         return shares
 
     def independent(self, payload: bytes) -> bytes:
-        """Return a block that every client can read, for what one of them alone gets, or gets later than the others.
+        """Return a block that every client can read, for text that one client gets alone or later.
 
         Args:
             payload: bytes of the event stream, not framed.
@@ -208,8 +222,8 @@ class SharedCompressor:
         in_step = groups.pop(context.step, [])
         behind = list(chain.from_iterable(groups.values()))
         context.owed += len(behind)
-        # The reset comes when those behind have cost as much as it does: so both together never cost more than twice what
-        # they would have at the best moment, which nobody knows beforehand.
+        # Reset when the receivers behind have cost as many bytes as a reset costs. The best moment
+        # depends on the future; with this rule both together cost at most twice as much as with it.
         if behind and (
             context.owed >= _RESET_COST * len(in_step) or context.blocks >= self.reset_every
         ):
@@ -224,14 +238,17 @@ class SharedCompressor:
             receiver.step = step
         shares = [Share(context.encode(payload), in_step)]
         if behind:
-            # Also those who were in step with another context: they are no longer.
+            # A receiver that was in step with another context no longer is.
             for receiver in behind:
                 receiver.step = BEHIND
             shares.append(Share(self.independent(payload), behind))
         return shares
 
     def _followed(self, groups: dict[int, list[R]]) -> _Context:
-        """Return the context with which most are in step, or a new one where they are half of its followers or fewer."""
+        """Return the context with which most are in step, if they are more than half its followers.
+
+        Otherwise return a new context, in place of the one that is worth least.
+        """
         known = [step for step in groups if step in self._contexts]
         if known:
             context = self._contexts[max(known, key=lambda step: len(groups[step]))]
@@ -239,19 +256,24 @@ class SharedCompressor:
                 return context
         if len(self._contexts) < self.max_contexts:
             return _Context(self._level)
-        # What is worth least gives way, and what it was worth is the floor for all who come after it. So events for few do
-        # not push out the context of many, and one that nobody uses any more goes in the end.
+        # The context that is worth least gives way, and its worth is added to that of all later
+        # ones. So events for few receivers do not push out the context of many, and a context that
+        # is no longer used gives way in the end.
         least = min(self._contexts.values(), key=lambda context: context.worth)
         self._sunk = least.worth
         return least
 
 
 def accepts_gzip(header: str) -> bool:
-    """Tell whether a client takes gzip, from its ``Accept-Encoding`` (RFC 9110, 12.5.3); one that sends none does not."""
+    """Tell whether a client takes gzip (RFC 9110, 12.5.3).
+
+    Args:
+        header: its ``Accept-Encoding``; empty, which means no, when the client sends none.
+    """
     accepted: dict[str, bool] = {}
     for item in header.lower().split(","):
         coding, _, weight = item.partition(";")
-        # Of all weights, only zero is made of nothing else: it refuses.
+        # A weight refuses only if it is zero: made of these characters and no others.
         accepted[coding.strip()] = not weight or bool(weight.strip("q=0. \t"))
     return accepted.get("gzip", accepted.get("*", False))
 

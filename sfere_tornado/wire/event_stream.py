@@ -1,15 +1,18 @@
-"""The wire: an event becomes bytes, bytes become events. Knows no I/O (WHATWG HTML, 9.2.5 and 9.2.6).
+"""Events as the bytes of an event stream (WHATWG HTML, 9.2.5 and 9.2.6). Knows no I/O.
 
 Laws:
 
-- **An event that could inject a field cannot exist.** Names, ids and reconnection times are checked when the event is
-  made, so no caller has to remember it.
-- **Data is changed in its line ends only.** It is cut at CRLF, CR and LF, each of which reaches the client as LF, and
-  at nothing else: ``str.splitlines`` also cuts at U+2028 and others. Nothing is ever stripped.
-- **All or nothing.** What cannot be encoded, or is too large, is an error to the sender before there is a single byte.
+- **An event that could inject a field cannot exist.** An event is checked when it is made, so no
+  caller has to remember it.
+- **Data is changed in its line ends only.** It is cut at CRLF, CR and LF, each of which reaches the
+  client as LF, and nowhere else: ``str.splitlines`` also cuts at U+2028 and others. Nothing is
+  stripped.
+- **All or nothing.** An event that cannot be encoded, or is too large, raises before a single byte
+  is written.
 
-A sender's :class:`Event` and a reader's :class:`Received` are two things: the reader has to take whatever the standard
-lets a server send, and its id is the last one seen, not the one of this event.
+A sender's :class:`Event` is not the reader's ``Received`` of ``sfere_tornado.testing.parser``. A
+reader must take whatever the standard lets a server send, and its id is the last id seen, not the
+id of this event.
 """
 
 from __future__ import annotations
@@ -32,29 +35,32 @@ __all__ = (
     "retry",
 )
 
-#: Bytes of an event id: it comes back as a request header, and servers and proxies bound those.
+#: Bytes of an event id, 256: it comes back as a request header, and servers and proxies bound
+#: those.
 MAX_ID_SIZE: Final = 256
 
-#: The longest reconnection time in milliseconds: the largest integer that a browser's number holds exactly.
+#: The longest reconnection time in milliseconds, 2^53 - 1: the largest integer that a JavaScript
+#: number holds exactly.
 MAX_RETRY: Final = 2**53 - 1
 
-# Made once: json.dumps with options of its own would make an encoder for each event.
+# Made once: json.dumps with these options makes an encoder for each call.
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event to send; it is checked when it is made.
+    """One event to send, checked when it is made.
 
     Args:
-        data: what the client gets, unchanged but for line ends, which become LF. May be empty.
-        event: the event's type, without CR, LF, NUL; a browser calls it ``message`` when it is missing or empty.
-        id: what the client sends back as ``Last-Event-ID``: ASCII without CR, LF, NUL, at most :data:`MAX_ID_SIZE`
-            bytes; an empty one makes the client forget the last.
+        data: what the client gets; only line ends change, they become LF. May be empty.
+        event: the event's type, without CR, LF, NUL; a browser reads a missing or empty one as
+            ``message``.
+        id: what the client sends back as ``Last-Event-ID``: ASCII without CR, LF, NUL, at most
+            :data:`MAX_ID_SIZE` bytes; an empty one makes the client forget the last one.
         retry: the client's new reconnection time in milliseconds, 0 to :data:`MAX_RETRY`.
 
     Raises:
-        EventError: when a field may not stand on the wire (WHATWG HTML, 9.2.6); the exception names the field.
+        EventError: when a field must not be on the wire (WHATWG HTML, 9.2.6); it names the field.
     """
 
     data: str
@@ -65,7 +71,7 @@ class Event:
     def __post_init__(self) -> None:
         if not isinstance(self.data, str):
             raise EventError(
-                f"must be a str, not {type(self.data).__name__}; use data_text() for others", "data"
+                f"must be a str, not {type(self.data).__name__}; make it with data_text()", "data"
             )
         if self.event is not None:
             _check_line(self.event, "event")
@@ -75,33 +81,34 @@ class Event:
             _check_line(self.id, "id")
             if not self.id.isascii():
                 raise EventError(
-                    f"must be ASCII, for it comes back in a header; got {self.id!r}", "id"
+                    f"must be ASCII, because it comes back in a header; got {self.id!r}", "id"
                 )
             if len(self.id) > MAX_ID_SIZE:
-                raise EventError(f"{len(self.id)} bytes, the limit is {MAX_ID_SIZE}", "id")
+                raise EventError(f"has {len(self.id)} bytes, {MAX_ID_SIZE} are allowed", "id")
         if self.retry is not None:
             _check_retry(self.retry)
 
 
 def encode(event: Event, max_event_size: int = MAX_EVENT_SIZE) -> bytes:
-    """Return an event as the bytes of an event stream, closing blank line included.
+    """Return an event as the bytes of an event stream, with the blank line that ends it.
 
     Args:
         event: what to send.
-        max_event_size: bytes that the event may have on the wire.
+        max_event_size: bytes that the event may have on the wire, 1 or more.
 
     Raises:
         EventTooLargeError: when it has more.
-        EventError: when the data has a lone surrogate, which UTF-8 cannot say.
+        EventError: when the data has a lone surrogate, which UTF-8 cannot encode.
     """
     data = event.data
-    # A character is a byte at least: what is hopeless is refused before it is copied.
+    # A character has one byte at least: refuse data that cannot fit before copying it.
     if len(data) > max_event_size:
         raise EventTooLargeError(len(_to_utf8(data, "data")), max_event_size)
     if "\n" in data or "\r" in data:
         data = "\ndata: ".join(data_lines(data))
-    # Always one space after the colon: the client removes one, and data may begin with a space of its own. Joined with
-    # "+": formatting would ask a str subclass, such as an enum, for its own idea of its text.
+    # Always one space after the colon: the client removes one, and data may begin with a space.
+    # Joined with "+": formatting calls __format__ of a str subclass, such as an enum, which may
+    # return another text.
     text = "data: " + data + "\n\n"
     if event.retry is not None:
         text = f"retry: {event.retry:d}\n" + text
@@ -112,7 +119,7 @@ def encode(event: Event, max_event_size: int = MAX_EVENT_SIZE) -> bytes:
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        # Once more, without the fields around it, so that the error counts the characters of the data.
+        # Once more without the other fields: the error counts the characters of the data.
         encoded = _to_utf8(event.data, "data")
     if len(encoded) > max_event_size:
         raise EventTooLargeError(len(encoded), max_event_size)
@@ -120,7 +127,7 @@ def encode(event: Event, max_event_size: int = MAX_EVENT_SIZE) -> bytes:
 
 
 def data_lines(text: str) -> list[str]:
-    """Return the lines of a text as an event stream knows them: cut at CRLF, CR and LF, and nowhere else."""
+    """Return the lines of a text, cut at CRLF, CR and LF and nowhere else."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
@@ -128,7 +135,7 @@ def data_text(value: Any) -> str:
     """Return a value as the data of an event: a string as it is, anything else as compact JSON.
 
     Raises:
-        EventError: for what JSON cannot say, such as NaN, a set or an object that contains itself.
+        EventError: for what JSON cannot express: NaN, a set, an object that contains itself.
     """
     if isinstance(value, str):
         return value
@@ -143,7 +150,8 @@ def data_text(value: Any) -> str:
 def comment(text: str = "") -> bytes:
     """Return a comment, which clients ignore; a heartbeat is an empty one.
 
-    No blank line follows: it would end an event without data, and some client libraries hand that to their application.
+    No blank line follows: it would end an event without data, and some client libraries pass such
+    an event to their application.
 
     Args:
         text: each of its lines becomes a line of its own.
@@ -157,13 +165,13 @@ def comment(text: str = "") -> bytes:
 
 
 def retry(milliseconds: int) -> bytes:
-    """Return a block that sets the client's reconnection time and is no event.
+    """Return a block that sets the client's reconnection time and is not an event.
 
     Args:
         milliseconds: 0 to :data:`MAX_RETRY`.
 
     Raises:
-        EventError: when it is no such integer.
+        EventError: when it is not such an integer.
     """
     _check_retry(milliseconds)
     return b"retry: %d\n\n" % milliseconds
@@ -194,5 +202,5 @@ def _to_utf8(text: str, field: str) -> bytes:
     except UnicodeEncodeError as error:
         lone = f"U+{ord(text[error.start]):04X} at character {error.start}"
         raise EventError(
-            f"has half of a surrogate pair, {lone}; UTF-8 cannot say it", field
+            f"has half of a surrogate pair, {lone}; UTF-8 cannot encode it", field
         ) from error
