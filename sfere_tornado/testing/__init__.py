@@ -1,7 +1,8 @@
 """Tools for tests, of applications and of this package; nothing here needs pytest.
 
-:mod:`.clock` is a clock that stands still, :mod:`.stream_client` a client of event streams, :mod:`.store_contract` the
-tests that every store must pass.
+:mod:`.clock` is a clock that stands still, :mod:`.stream_client` a client of event streams,
+:mod:`.parser` reads an event stream, :mod:`.recording` is a transport that records, and
+:mod:`.contracts` has the tests that every store must pass.
 """
 
 from __future__ import annotations

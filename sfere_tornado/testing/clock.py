@@ -1,4 +1,4 @@
-"""A clock for tests: it stands still until it is told to go on, so that no test waits."""
+"""A clock for tests: it stands still until a test advances it, so no test waits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ __all__ = ("FakeClock",)
 
 
 class FakeClock:
-    """A monotonic timer in a test's hand; called, it returns the present time in seconds.
+    """A monotonic timer that only a test advances; called, it returns the time in seconds.
 
     Args:
-        start: the first time. Not 0 by default, so that a forgotten time is not taken for the present.
+        start: the first time, in seconds. Not 0 by default: a time that was forgotten and is 0 must
+            not look like the present.
     """
 
     __slots__ = ("_now",)
@@ -25,13 +26,13 @@ class FakeClock:
         return f"<FakeClock at {self._now:g}>"
 
     def advance(self, seconds: float) -> None:
-        """Let time pass.
+        """Advance the clock.
 
         Args:
-            seconds: how much, 0 or more.
+            seconds: by how much, 0 or more.
 
         Raises:
-            ValueError: when time would go backwards, which a monotonic clock never does.
+            ValueError: when time would go backwards.
         """
         if not seconds >= 0:
             raise ValueError(

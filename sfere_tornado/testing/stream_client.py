@@ -1,8 +1,8 @@
-"""A client of event streams for tests: it reads strictly, and it can leave in every way a real one can.
+"""A client of event streams for tests: it reads strictly, and can leave in each way a real one can.
 
-Tornado's own HTTP client is poor at this: it holds ten streams at most, and closing it drops none of them.
+Tornado's own HTTP client keeps at most 10 streams open, and closing it closes none of them.
 
-A client reads only while somebody waits for something; so a test decides whether it is slow.
+The client reads only while a test awaits something, so a test decides whether it is slow.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ("PATIENCE", "StreamClient", "StreamEnded")
 
-#: Seconds to wait for what a test expects. Far more than anything takes, so that a busy machine makes no test fail.
+#: Seconds to wait for what a test expects, 10: far more than it takes, so that no test fails
+#: because the machine is busy.
 PATIENCE: Final = 10.0
 
+#: Bytes of one read.
 _READ: Final = 65536
 
 
-class StreamEnded(ConnectionError):  # noqa: N818  # not always an error: some tests wait for just this
-    """The stream ended while an event was waited for; ``clean`` tells whether it ended with a last chunk."""
+class StreamEnded(ConnectionError):  # noqa: N818  # not always an error: some tests wait for it
+    """The stream ended before the event came; ``clean`` tells whether with a last chunk."""
 
     def __init__(self, clean: bool) -> None:
         super().__init__(
@@ -49,18 +51,25 @@ class StreamEnded(ConnectionError):  # noqa: N818  # not always an error: some t
 
 
 class StreamClient:
-    """One open event stream, or any other answer to one request. Made by :meth:`open`; usable in ``async with``."""
+    """One open event stream, or any other answer to one request; usable in ``async with``.
+
+    :meth:`open` makes it.
+
+    Args:
+        stream: a connected stream that has sent nothing.
+    """
 
     def __init__(self, stream: IOStream) -> None:
-        self.stream = stream
-        #: Status code and headers of the answer, once it has come.
-        self.status = 0
-        self.headers = HTTPHeaders()
-        #: Comments, such as heartbeats, so far; and the last reconnection time, in milliseconds.
-        self.parser = Parser()
-        #: Bytes of the body when it is no event stream.
-        self.body = b""
-        #: Whether the body has ended with a last chunk, or was cut; None while it goes on.
+        self.stream: IOStream = stream
+        #: The status code of the answer; 0 until it has come.
+        self.status: int = 0
+        #: The headers of the answer; empty until it has come.
+        self.headers: HTTPHeaders = HTTPHeaders()
+        #: What reads the stream; it has the comments so far, and the last reconnection time.
+        self.parser: Parser = Parser()
+        #: The body so far, when it is not an event stream.
+        self.body: bytes = b""
+        #: True when the body ended with a last chunk, False when it was cut; None while it goes on.
         self.clean: bool | None = None
         self._events: deque[Received] = deque()
         self._buffer = b""
@@ -91,18 +100,18 @@ class StreamClient:
         version: str = "HTTP/1.1",
         ssl_options: ssl.SSLContext | None = None,
     ) -> Self:
-        """Send one request and return when the headers of the answer are here.
+        """Send one request, and return when the headers of the answer have come.
 
         Args:
             url: absolute; ``http`` or ``https``.
             method: the verb, in capitals.
-            headers: beyond Host and, with a body, Content-Length.
-            body: sent as it is.
+            headers: besides Host and, with a body, Content-Length.
+            body: bytes to send unchanged.
             version: ``HTTP/1.1`` or ``HTTP/1.0``.
             ssl_options: for ``https``.
 
         Raises:
-            StreamEnded: when the server closes before it has answered.
+            StreamEnded: when the server closes before it answers.
         """
         client = await cls.connect(url, ssl_options=ssl_options)
         await client.send(
@@ -136,41 +145,41 @@ class StreamClient:
         self._buffer = b""
         self._take(rest)
 
-    async def event(self, name: str | None = None, *, timeout: float = PATIENCE) -> Received:  # noqa: ASYNC109  # the name a test expects
-        """Return the next event, or the next of that name, dropping those before it.
+    async def event(self, name: str | None = None, *, timeout: float = PATIENCE) -> Received:
+        """Return the next event, or the next of that name; drop the events before it.
 
         Raises:
             TimeoutError: when none has come after ``timeout`` seconds.
-            StreamEnded: when the stream ends before.
+            StreamEnded: when the stream ends before that.
         """
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             while self._events:
-                found = self._events.popleft()
-                if name is None or found.event == name:
-                    return found
+                event = self._events.popleft()
+                if name is None or event.event == name:
+                    return event
             if self.clean is not None:
                 raise StreamEnded(self.clean)
             await self._read_on(deadline)
 
-    async def json(self, name: str | None = None, *, timeout: float = PATIENCE) -> Any:  # noqa: ASYNC109  # as in event()
+    async def json(self, name: str | None = None, *, timeout: float = PATIENCE) -> Any:
         """Return the data of the next event, or of the next of that name, read as JSON."""
         return json.loads((await self.event(name, timeout=timeout)).data)
 
     async def quiet(self, seconds: float = 0.05) -> list[Received]:
-        """Read for some seconds and return what came; for a test that says "and nothing more"."""
+        """Read for some seconds, and return the events that came; to check that no more come."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             while self.clean is None:
                 await self._read_on(deadline)
         except TimeoutError:
             pass
-        found = list(self._events)
+        events = list(self._events)
         self._events.clear()
-        return found
+        return events
 
-    async def ended(self, *, timeout: float = PATIENCE) -> bool:  # noqa: ASYNC109  # as in event()
-        """Wait for the end of the answer; returns True for a clean end, False for a cut.
+    async def ended(self, *, timeout: float = PATIENCE) -> bool:
+        """Wait for the end of the answer; return True for a clean end, False for a cut.
 
         Raises:
             TimeoutError: when it has not ended after ``timeout`` seconds.
@@ -187,11 +196,11 @@ class StreamClient:
         await self.stream.write(data)
 
     def close(self) -> None:
-        """Leave with FIN, as a tab that is closed does; a second call changes nothing."""
+        """Close with FIN, as a closed tab does; a second call changes nothing."""
         self.stream.close()
 
     def reset(self) -> None:
-        """Leave with RST, as a process that is killed with unread bytes does."""
+        """Close with RST, as a process does that is killed with unread bytes."""
         if not self.stream.closed():
             self.stream.socket.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -199,7 +208,7 @@ class StreamClient:
             self.stream.close()
 
     def half_close(self) -> None:
-        """End the sending side only: FIN goes out, and the client could still read."""
+        """Send FIN only: the client can still read."""
         socket.socket.shutdown(self.stream.socket, socket.SHUT_WR)
 
     # -- inside
@@ -214,7 +223,7 @@ class StreamClient:
         self._take(data)
 
     async def _read(self, seconds: float) -> bytes:
-        # A read that nobody waits for any more stays pending: a stream can have only one.
+        # A read that timed out stays pending, because a stream can have only one; await it again.
         if self._pending is None:
             try:
                 self._pending = asyncio.ensure_future(self.stream.read_bytes(_READ, partial=True))
@@ -227,7 +236,7 @@ class StreamClient:
         try:
             return future.result()
         except StreamClosedError:
-            # Without chunks, closing is the only end there is.
+            # A body without chunks has no other end than the close.
             raise StreamEnded(clean=not self._chunked) from None
 
     def _take(self, data: bytes) -> None:
@@ -244,8 +253,8 @@ class StreamClient:
         self._buffer += data
         body = b""
         while True:
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if not found:
+            line, end, rest = self._buffer.partition(b"\r\n")
+            if not end:
                 return body
             size = int(line, 16)
             if len(rest) < size + 2:
@@ -265,7 +274,7 @@ def request_bytes(
     body: bytes = b"",
     version: str = "HTTP/1.1",
 ) -> bytes:
-    """Return a request as it goes over the wire; see :meth:`StreamClient.open` for the arguments."""
+    """Return the bytes of a request; see :meth:`StreamClient.open` for the arguments."""
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [f"{method} {target} {version}", f"Host: {parts.netloc}"]

@@ -339,9 +339,9 @@ def test_one_bom_at_the_start_is_dropped():
     [
         (b"data: a\n\nData: b\n\n", "unknown field, 'Data'", 3),
         (b"hello\n\n", "unknown field, 'hello'", 1),
-        (b"retry: 1.5\n\n", "no number, '1.5'", 1),
-        (b"retry: \n\n", "no number, ''", 1),
-        ("data\nretry: \u0661\n\n".encode(), "no number", 2),
+        (b"retry: 1.5\n\n", "not a number, '1.5'", 1),
+        (b"retry: \n\n", "not a number, ''", 1),
+        ("data\nretry: \u0661\n\n".encode(), "not a number", 2),
         (b"\nid: a\0b\n\n", "NUL", 2),
         (b"data: a\r\ndata: \xff\r\n\r\n", r"not UTF-8, b'\xff'", 2),
         (b"data: \xe2\x82\n\n", "not UTF-8", 1),
