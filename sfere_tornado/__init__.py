@@ -1,6 +1,7 @@
-"""Open Server-Sent Events connections by key, for Tornado: effects, interceptors, and "brian left" at once.
+"""Open Server-Sent Events connections by key, for Tornado: effects, interceptors, presence.
 
-The public names, each loaded on first use: importing the package loads nothing else of it, and no Tornado.
+Each public name is loaded on first use. Importing the package loads no other module of it, and not
+Tornado.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ if TYPE_CHECKING:
     from .web.requests import InterceptorMixin as InterceptorMixin
     from .wire.event_stream import Event as Event
 
+#: The version; setup.py reads this line.
 __version__ = "0.1.0.dev0"
 
-_ROOMS = {
+#: The public names of each module.
+_NAMES = {
     "config": ("HubConfig", "LimitsConfig", "StoreConfig", "StreamConfig"),
     "streams.connection": ("Connection",),
     "dispatch": ("Context", "Dispatcher", "Registry", "fail_fast"),
@@ -81,18 +84,18 @@ _ROOMS = {
     "web.requests": ("InterceptorMixin",),
     "web.handlers": ("SSEHandler", "SSEMixin"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ("__version__", *sorted(_ROOM_OF))  # noqa: PLE0604  # all of them are strings
+__all__ = ("__version__", *sorted(_MODULE_OF))  # noqa: PLE0604  # all of them are strings
 
 
 def __getattr__(name: str) -> Any:
-    room = _ROOM_OF.get(name)
-    if room is None:
+    module = _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f".{room}", __name__), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

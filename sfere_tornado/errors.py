@@ -424,7 +424,8 @@ class StageAwaitError(SfereError, TypeError):
         return (
             f"stage {self.stage!r} of interceptor {self.interceptor_id!r} returned an awaitable in "
             f"a dispatch of kind {self.kind!r}; only stages around a request or an opening may "
-            "await, because elsewhere the order of the sends would depend on them; await in an effect"
+            "await, because elsewhere the order of the sends would depend on them; await in an "
+            "effect"
         )
 
 

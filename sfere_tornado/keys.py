@@ -1,17 +1,19 @@
 """Keys name connections, patterns name many keys at once.
 
-A key is ``(scope, (category, id))``: whose connection it is, and which. The scope comes from the server, never from the
-client. A pattern has the same shape, with :data:`ANY` in any place: ``(ANY, ("lobby", ANY))``, ``(ANY, ANY)``.
+A key is ``(scope, (category, id))``: whose connection it is, and which. The scope comes from the
+server, never from the client. A pattern has the same shape, with :data:`ANY` in any place:
+``(ANY, ("lobby", ANY))``, ``(ANY, ANY)``.
 
 Two rules live here and nowhere else:
 
-- **Only the object** :data:`ANY` **is a wildcard.** No string is, so a client who calls himself ``*`` or ``ANY`` matches
-  himself and nobody else.
-- **A key is complete.** None and :data:`ANY` are refused in every part of a key: a forgotten value must not become an
-  address that many clients share.
+- **Only the object** :data:`ANY` **is a wildcard.** No string is, so a client who calls himself
+  ``*`` or ``ANY`` matches himself and nobody else.
+- **A key is complete.** None and :data:`ANY` are refused in every part of a key: a forgotten value
+  must not become an address that many clients share.
 
-The text form, ``scope/category/id``, is for people: YAML, the command line, pages for operators. Each part is
-percent-encoded, so a slash or a star in a part is never read as a separator or a wildcard; parts come back as strings.
+The text form, ``scope/category/id``, is for people: YAML, the command line, pages for operators.
+Each part is percent-encoded, so a slash or a star in a part is never read as a separator or a
+wildcard; parts come back as strings.
 """
 
 from __future__ import annotations
@@ -36,11 +38,12 @@ __all__ = (
     "parse_pattern",
 )
 
+#: The scope of all connections when an application has only one.
 DEFAULT_SCOPE: Final = "default"
 
 
 class _Any(Enum):
-    """The type of :data:`ANY`; an enum, so that it stays one object through copy, pickle and a fork."""
+    """The type of :data:`ANY`; an enum stays one object through copy, pickle and a fork."""
 
     ANY = "any"
 
@@ -60,7 +63,8 @@ class _Parts(NamedTuple):
 class Key(_Parts):
     """The address of connections: ``(scope, (category, id))``, equal to the plain tuple of the same parts.
 
-    It is checked when it is made, see :func:`as_key`; what is a Key already need not be checked again.
+    It is checked when it is made, see :func:`as_key`; what is a Key already need not be checked
+    again.
     """
 
     __slots__ = ()
@@ -84,7 +88,7 @@ class Key(_Parts):
 
 
 class Pattern(_Parts):
-    """A key's shape with :data:`ANY` in any place; always of three parts, ``(ANY, ANY)`` is ``(ANY, (ANY, ANY))``.
+    """A key's shape with :data:`ANY` in any place; ``(ANY, ANY)`` becomes ``(ANY, (ANY, ANY))``.
 
     It is checked when it is made, see :func:`as_pattern`.
     """
@@ -113,7 +117,8 @@ def as_key(value: object) -> Key:
     """Return ``value`` as a :class:`Key`.
 
     Args:
-        value: ``(scope, (category, id))``, a tuple or list of tuples or lists; parts are hashable, neither None nor ANY.
+        value: ``(scope, (category, id))``, a tuple or list of tuples or lists; parts are hashable,
+            neither None nor ANY.
 
     Raises:
         KeyShapeError: for any other shape, and for parts that are not allowed in a key.
@@ -168,7 +173,7 @@ def as_exclusion(value: object) -> Pattern | frozenset[Key]:
 
 
 def matches(pattern: object, key: object) -> bool:
-    """Tell whether a pattern names a key: each part is ANY or equal.
+    """Tell whether a pattern names a key: each part is ANY, or equal to the part of the key.
 
     Raises:
         KeyShapeError: when either has the wrong shape.
@@ -187,15 +192,16 @@ def matches(pattern: object, key: object) -> bool:
 
 
 def format_pattern(value: object) -> str:
-    """Return the text form of a key or pattern: ``scope/category/id``, percent-encoded, ``*`` for ANY.
+    """Return the text form of a key or pattern: ``scope/category/id``, with ``*`` for ANY.
 
-    Parts that are not strings are written as ``str`` writes them.
+    Each part is percent-encoded; one that is not a string is written as ``str`` writes it.
 
     Raises:
         KeyShapeError: when ``value`` is neither.
     """
     pattern = as_pattern(value)
-    # A part may hold a lone surrogate, which a client's JSON can say; it must still be possible to print it.
+    # A part may hold a lone surrogate, which a client's JSON can say; it must still be possible to
+    # print it.
     parts = (pattern.scope, *pattern.inner)
     return "/".join(
         "*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts
@@ -206,13 +212,15 @@ def parse_pattern(text: str) -> Pattern:
     """Read the text form of a key or pattern.
 
     Args:
-        text: ``scope/category/id`` or, for everything of a scope, ``scope/*``; ``%2A`` is a literal star.
+        text: ``scope/category/id`` or, for everything of a scope, ``scope/*``; ``%2A`` is a literal
+            star.
 
     Returns:
         The pattern; its parts are strings or ANY. :func:`as_key` makes a key of one without ANY.
 
     Raises:
-        KeyShapeError: when there are not two or three parts, or two of which the second is not ``*``, or a part is no UTF-8.
+        KeyShapeError: when there are not two or three parts, or two of which the second is not
+            ``*``, or a part is no UTF-8.
     """
     parts = text.split("/")
     if len(parts) == 2 and parts[1] == "*":
@@ -234,7 +242,7 @@ def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
     inner = value[1] if isinstance(value, (tuple, list)) and len(value) == 2 else None
     if not isinstance(inner, (tuple, list)) or len(inner) != 2:
         raise KeyShapeError(f"{what} has the shape (scope, (category, id))", value)
-    scope, category, item_id = value[0], inner[0], inner[1]  # type: ignore[index]  # a pair, as seen above
+    scope, category, item_id = value[0], inner[0], inner[1]  # type: ignore[index]  # a pair
     if scope is None or category is None or item_id is None:
         _refuse(value, what, scope, category, item_id)
     try:
@@ -245,11 +253,12 @@ def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
 
 
 def _refuse(value: object, what: str, *parts: object) -> NoReturn:
-    """Raise the error that names the part at fault."""
+    """Raise the error that names the wrong part."""
     for name, part in zip(("scope", "category", "id"), parts, strict=True):
         if part is None:
             raise KeyShapeError(
-                f"the {name} of {what} must not be None: whoever lacks it would share it", value
+                f"the {name} of {what} must not be None: callers without a value would share it",
+                value,
             )
         try:
             hash(part)

@@ -378,7 +378,7 @@ def public_definitions(tree):
 
 def test_public_names_are_the_ones_of_their_rooms():
     """Every public name of the package is in its room's ``__all__``, and loads from there."""
-    for room_name, names in sfere_tornado._ROOMS.items():
+    for room_name, names in sfere_tornado._NAMES.items():
         loaded = importlib.import_module(f"sfere_tornado.{room_name}")
         for name in names:
             assert name in loaded.__all__

@@ -110,7 +110,7 @@ def test_a_part_is_printed(shop):
         (["describe", "shop.inner:hub"], "no module 'shop.inner'"),
         (["describe", "shop:hubb"], "did you mean 'hub'?"),
         (["describe", "shop:zzzzzz"], "shop has no 'zzzzzz'"),
-        (["describe", "shop:number"], "is int; give a hub"),
+        (["describe", "shop:number"], "is int; name a hub"),
         (["describe", "shop:hub", "chrge"], "did you mean 'charge'?"),
         (["describe", "shop:hub", "zzzzzz"], "there are "),
     ],
