@@ -18,6 +18,7 @@ wildcard; parts come back as strings.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 from urllib.parse import quote, unquote
@@ -28,8 +29,11 @@ __all__ = (
     "ANY",
     "DEFAULT_SCOPE",
     "AnyPart",
+    "Exclude",
     "Key",
+    "KeyLike",
     "Pattern",
+    "PatternLike",
     "as_exclusion",
     "as_key",
     "as_pattern",
@@ -53,6 +57,13 @@ class _Any(Enum):
 
 ANY: Final = _Any.ANY
 AnyPart: TypeAlias = Literal[_Any.ANY]
+
+#: A key, or the plain tuple of its parts: ``(scope, (category, id))``.
+KeyLike: TypeAlias = tuple[Any, tuple[Any, Any]]
+#: A pattern, or the plain tuple of its parts; ``(scope, ANY)`` is ``(scope, (ANY, ANY))``.
+PatternLike: TypeAlias = tuple[Any, tuple[Any, Any] | AnyPart]
+#: Keys, or one pattern.
+Exclude: TypeAlias = PatternLike | Collection[KeyLike]
 
 
 class _Parts(NamedTuple):

@@ -43,11 +43,12 @@ from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_j
 from .text import html_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from tornado.web import Application
 
     from ..dispatch import Context
+    from ..effects.visit import Visit
     from ..keys import Key
     from ..streams.fanout import Fanout
     from ..wire.compression import SharedCompressor
@@ -56,6 +57,9 @@ __all__ = ("DatastarHandler", "DatastarMixin")
 
 #: What the method ``get`` returns that nobody has overridden: a stream for whoever asks, with what ``on_open`` returns.
 _OPEN: Final = object()
+
+#: Methods that change nothing (RFC 9110, 9.2.1), and that a link on another site may use.
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
 class DatastarMixin(SSEMixin):
@@ -148,29 +152,34 @@ class DatastarMixin(SSEMixin):
         return True
 
     async def _run_chain(self, verb: str, *args: Any, **kwargs: Any) -> None:
-        if self.wants_stream:
-            # Tornado's own check exempts GET, and with this header a page of anybody's may make a browser POST.
+        if self.wants_stream or self.request.method not in _SAFE:
+            # Whatever the request says of itself: a form, or a script that may not read the answer,
+            # can make a browser send it with the user's cookies. A link may lead to a page.
             refuse_foreign_page(self.request, self.check_origin)
         await super()._run_chain(verb, *args, **kwargs)
         if self._returned is not None:
             await self.open_stream()
 
-    async def _dispatch_request(
-        self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
-    ) -> None:
-        try:
-            await super()._dispatch_request(effect, answer, {"signals": self.signals, **system})
-        finally:
-            # No effect, which a stage could have skipped.
-            if self.with_open_sse and effect == ("sse_opened",) and self._transport is not None:
-                system["sse"].close(reconnect=False)
+    def _request_system(self) -> dict[str, Any]:
+        return {**super()._request_system(), "signals": self.signals}
 
     def _request_data(self) -> dict[str, Any]:
-        data = {**super()._request_data(), "signals": self.signals}
+        return {**super()._request_data(), "signals": self.signals}
+
+    def _visit(self, connection: Connection) -> Visit:
+        visit = super()._visit(connection)
         if self._returned is not None and self.with_open_sse:
-            # A stream that ends at once is not stored.
-            del data["key"]
-        return data
+            # A stream that ends with these effects is not stored.
+            visit.key_of = None
+        return visit
+
+    async def _open_in_chain(self, visit: Visit) -> None:
+        try:
+            await super()._open_in_chain(visit)
+        finally:
+            # No effect, which a stage could have skipped.
+            if self.with_open_sse and visit.opened and visit.connection is not None:
+                visit.connection.close(reconnect=False)
 
     def _use(self, ctx: Context, value: Any) -> Any:
         return self._use_later(ctx, value) if isawaitable(value) else self._answer(ctx, value)

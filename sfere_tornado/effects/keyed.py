@@ -1,16 +1,17 @@
-"""Connections by key, inside a dispatch: the sfere interceptor, ``broadcast`` and ``with_connection``.
+"""Connections by key, inside a dispatch: the sfere interceptor, ``broadcast``, ``with_connection``.
 
 The interceptor stands innermost in the chain, after every stage that may refuse a request:
 
-- ``[("sse_closed",)]``: the connection in the system is purged, under all its keys, cause ``explicit``. It is found by
-  identity: a closing stream knows no key, and a late one must not remove its successor.
-- a dispatch with a ``key`` and a connection of its own: the connection is stored under it, also when others are there
-  already; the same-key rule decides what that means.
-- a dispatch with a ``key`` and no connection: the open one of that key becomes the dispatch's connection, and its lease
-  is renewed, for this is the client asking.
+- A dispatch with a key and a connection of its own stores the connection under the key, also when
+  others are stored there; the same-key rule decides what that means.
+- A dispatch with a key and no connection gets the open one of the key as its target, and renews its
+  lease, because the client has asked.
+- The action ``sse_closed`` purges the connection of the dispatch from all its keys, with the cause
+  ``explicit``. It does so in any company: alone, beside other effects, dispatched by the hub or by the
+  application. The connection is compared by identity, so a late close never removes a successor.
 
-``dispatch_data["key"]`` is ``(category, id)``, or a function that returns it or None. The interceptor takes it out, so
-that a continuation does none of this a second time, and leaves the whole key as ``dispatch_data["stored_key"]``.
+The key is that of the dispatch's :class:`.Visit`, or ``dispatch_data["key"]``: ``(category, id)``, or a
+function that returns it or None. :func:`.visit_of` has the whole key afterwards, in continuations too.
 
 Law: **what the server does on its own renews nothing.** ``broadcast`` and ``with_connection`` only look.
 """
@@ -19,12 +20,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..dispatch import Registry
-from ..errors import EffectShapeError, KeyShapeError
-from ..keys import DEFAULT_SCOPE, Key, Pattern, as_key, as_pattern
+from ..dispatch import Effect, Registry
+from ..errors import EffectShapeError, KeyShapeError, StoreError
+from ..keys import DEFAULT_SCOPE, Exclude, Key, KeyLike, Pattern, PatternLike, as_key, as_pattern
 from ..streams.connection import Connection
 from ..streams.fanout import Fanout
 from ..streams.writer import AT_ONCE, Delivery
+from .visit import VISIT, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ..stores.admission import Admission
     from ..streams.writer import Failure, Writer
 
-__all__ = ("BroadcastResult", "broadcast", "connections", "default_scope", "with_connection")
+__all__ = ("BroadcastResult", "KeyedEffects", "broadcast", "default_scope", "with_connection")
 
 
 class BroadcastResult:
@@ -100,41 +102,57 @@ class BroadcastResult:
 
 
 def broadcast(
-    pattern: Any, *effects: tuple[Any, ...], exclude: Any = (), each: bool = False
-) -> tuple[Any, ...]:
+    pattern: PatternLike,
+    *effects: Effect,
+    exclude: Exclude = (),
+    each: bool = False,
+    here: bool = False,
+) -> Effect:
     """Return the effect that dispatches effects to all connections whose key matches.
 
     Args:
         pattern: ``(scope, (category, id))`` with ANY in any place.
-        effects: what to dispatch; they run once, with a fan-out of all receivers as the connection, so that an event is
-            encoded once. None at all makes the broadcast do nothing.
+        effects: what to dispatch. They run once, with a fan-out of all receivers as the target, so an
+            event is encoded once. With no effects the broadcast does nothing.
         exclude: a set or list of keys, or one pattern, whose connections are left out.
         each: run the effects once per connection instead, for effects that differ by receiver.
+        here: reach only the connections of this process, where several processes share a bus.
 
     Returns:
-        The tuple. The effect's result is a :class:`BroadcastResult`.
+        The effect. Its result is a :class:`BroadcastResult`.
 
     Raises:
         KeyShapeError: when pattern or exclude has another shape.
+        EffectShapeError: when one of the effects is not an effect.
     """
     options = {"pattern": as_pattern(pattern), "exclude": _excluded(exclude), "each": each}
-    return ("broadcast", options, *effects)
+    if here:
+        options["here"] = True
+    return Effect(("broadcast", options, *_checked(effects)))
 
 
-def with_connection(key: Any, *effects: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the effect that dispatches effects to the connections of exactly one key; nothing happens if it has none.
+def with_connection(key: KeyLike, *effects: Effect) -> Effect:
+    """Return the effect that dispatches effects to the connections of exactly one key.
 
     Args:
         key: ``(scope, (category, id))``, complete.
-        effects: what to dispatch, once.
+        effects: what to dispatch, once; nothing is dispatched where the key has no connection.
 
     Returns:
-        The tuple. The effect's result is the nested dispatch, or None when there was nothing to do.
+        The effect. Its result is the nested dispatch, or None when there was nothing to do.
 
     Raises:
-        KeyShapeError: when it is no key.
+        KeyShapeError: when it is not a valid key.
+        EffectShapeError: when one of the effects is not an effect.
     """
-    return ("with_connection", as_key(key), *effects)
+    return Effect(("with_connection", as_key(key), *_checked(effects)))
+
+
+def _checked(effects: tuple[Any, ...]) -> tuple[Any, ...]:
+    for each in effects:
+        if not isinstance(each, tuple):
+            raise EffectShapeError("an effect in it is not an effect", each)
+    return effects
 
 
 def default_scope(ctx: Context) -> str:
@@ -142,95 +160,130 @@ def default_scope(ctx: Context) -> str:
     return DEFAULT_SCOPE
 
 
-def connections(
-    store: Store[Connection],
-    *,
-    id_fn: Callable[[Context], Any] | None = None,
-    writer: Writer = AT_ONCE,
-    admission: Admission | None = None,
-    history: History | None = None,
-) -> Registry:
-    """Return the registry of the sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
+class KeyedEffects(Registry):
+    """The sfere interceptor, ``broadcast`` and ``with_connection`` for one store.
 
     Args:
         store: where the connections are.
-        id_fn: gives the scope of a dispatch from its context, such as the tenant of ``ctx.system["request"]``; never from
-            what a client may choose. None is an error, not a scope for everybody. By default all are in ``"default"``.
-        writer: writes what is broadcast; by default at once.
-        admission: refuses a newcomer whose scope or key has too many; by default nobody.
-        history: keeps what is sent to a key also while nobody is there; by default nothing is kept.
+        id_fn: gives the scope of a dispatch from its context, such as the tenant of
+            ``ctx.system["request"]``; never from what a client may choose. None is an error, not a
+            scope for all. By default every connection has the scope ``"default"``.
+        writer: writes what is broadcast; by default in the same call.
+        admission: refuses a newcomer whose scope or key has too many; by default none is refused.
+        history: keeps what is sent to a key also while no connection has it; by default nothing is
+            kept.
     """
-    scope_of = id_fn or default_scope
-    registry = Registry("connections")
 
-    def keep(ctx: Context) -> None:
-        if ctx.actions == [("sse_closed",)]:
-            store.purge_connection(ctx.system.get("sse"))
+    def __init__(
+        self,
+        store: Store[Connection],
+        *,
+        id_fn: Callable[[Context], Any] | None = None,
+        writer: Writer = AT_ONCE,
+        admission: Admission | None = None,
+        history: History | None = None,
+    ) -> None:
+        super().__init__("connections")
+        self._store = store
+        self._scope_of = id_fn or default_scope
+        self._writer = writer
+        self._admission = admission
+        self._history = history
+        self.innermost(
+            {"id": "sfere", "before_dispatch": self._find_or_store, "before_action": self._purge}
+        )
+        self.effect("broadcast")(self._broadcast)
+        self.effect("with_connection")(self._with_connection)
+
+    def _find_or_store(self, ctx: Context) -> None:
+        visit = ctx.subject if isinstance(ctx.subject, Visit) else None
+        if visit is None or ctx.kind == "application":
+            # A dispatch of the application's own, or a continuation: only a key of its own counts.
+            key_of = ctx.dispatch_data.pop("key", None)
+            if key_of is None:
+                return
+            own = ctx.system.get("sse")
+            visit = ctx.dispatch_data[VISIT] = Visit(meta=ctx.dispatch_data.pop("presence", None))
+        elif ctx.kind == "closing":
             return
-        given = ctx.dispatch_data.pop("key", None)
-        if given is None or ctx.halted or ctx.errors:
+        else:
+            key_of, own = visit.key_of, visit.connection
+        if key_of is None or ctx.halted or ctx.errors:
             return
-        inner = given() if callable(given) else given
+        inner = key_of() if callable(key_of) else key_of
         if inner is None:
             return
-        key = _full_key(scope_of(ctx), inner)
-        ctx.dispatch_data["stored_key"] = key
-        own = ctx.system.get("sse")
+        visit.key = key = _full_key(self._scope_of(ctx), inner)
         if own is None:
-            found = store.get(key)
-            if found or _is_kept(history, key):
-                ctx.system["sse"] = _as_one(found, writer, key, history)
+            connections = self._store.get(key)
+            if connections or _is_kept(self._history, key):
+                ctx.system["sse"] = _as_one(connections, self._writer, key, self._history)
         elif isinstance(own, Connection):
-            # Nothing may be awaited between this look and the put: a client that leaves in between would stay for ever.
-            if own.closed:
-                return
-            if admission is not None:
-                admission.check_key(key, own)
-            store.put(key, own)
-            if history is not None:
-                # From here on its events wait for it; what came before is replayed, up to just here.
-                ctx.dispatch_data["stored_position"] = history.position
-            if own.key is None:
-                own.key = key
+            self._store_under(key, own, visit)
 
-    registry.innermost({"id": "sfere", "before_dispatch": keep})
+    def _store_under(self, key: Key, connection: Connection, visit: Visit) -> None:
+        # Nothing may be awaited between this look and the put: a client that leaves in between would
+        # stay for ever.
+        if connection.closed:
+            return
+        if self._admission is not None:
+            self._admission.check_key(key, connection)
+        first = connection.key is None
+        if first:
+            # Before the put, whose callbacks may end this very connection.
+            connection.key = key
+        try:
+            self._store.put(key, connection)
+        except StoreError:
+            if first:
+                connection.key = None
+            raise
+        if self._history is not None:
+            # From here on its events wait for it; what came before is replayed, up to just here.
+            visit.position = self._history.position
 
-    @registry.effect("broadcast")
-    def broadcast_effect(
-        ctx: Context, options: dict[str, Any], *effects: tuple[Any, ...]
+    def _purge(self, ctx: Context) -> None:
+        if ctx.action[0] != "sse_closed":
+            return
+        visit = ctx.subject
+        closing = ctx.kind == "closing" and isinstance(visit, Visit)
+        self._store.purge_connection(visit.connection if closing else ctx.system.get("sse"))
+
+    def _broadcast(
+        self, ctx: Context, options: dict[str, Any], *effects: Effect
     ) -> BroadcastResult | Awaitable[BroadcastResult] | None:
         """Dispatch effects to all connections whose key matches a pattern.
 
         Args:
-            options: ``pattern``; ``exclude``, keys or a pattern left out; ``each``, once per connection instead of once.
+            options: ``pattern``; ``exclude``, keys or a pattern left out; ``each``, once per connection
+                instead of once; ``here``, only the connections of this process.
             effects: what to dispatch.
         """
         if not isinstance(options, dict) or not isinstance(options.get("pattern"), tuple):
             raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
         if not effects:
             return None
-        found = store.connections(options["pattern"], exclude=options.get("exclude", ()))
-        if options.get("each"):
-            return _to_each(ctx, found, effects)
         pattern, exclude = options["pattern"], options.get("exclude", ())
-        return _to_all(ctx, Fanout(found, writer, pattern=pattern, exclude=exclude), effects)
+        connections = self._store.connections(pattern, exclude=exclude)
+        if options.get("each"):
+            return _to_each(ctx, connections, effects)
+        return _to_all(
+            ctx, Fanout(connections, self._writer, pattern=pattern, exclude=exclude), effects
+        )
 
-    @registry.effect("with_connection")
-    def with_connection_effect(
-        ctx: Context, key: Any, *effects: tuple[Any, ...]
-    ) -> Dispatched | None:
+    def _with_connection(self, ctx: Context, key: Any, *effects: Effect) -> Dispatched | None:
         """Dispatch effects to the connections of exactly one key.
 
         Args:
             key: the whole key.
             effects: what to dispatch.
         """
-        found = store.peek(key)
-        if not effects or not (found or _is_kept(history, as_key(key))):
+        connections = self._store.peek(key)
+        if not effects or not (connections or _is_kept(self._history, as_key(key))):
             return None
-        return ctx.dispatch(effects, system={"sse": _as_one(found, writer, as_key(key), history)})
-
-    return registry
+        return ctx.dispatch(
+            effects, system={"sse": _as_one(connections, self._writer, as_key(key), self._history)}
+        )
 
 
 def _full_key(scope: Any, inner: Any) -> Key:

@@ -3,9 +3,10 @@
 ``system["sse"]`` is one connection or a fan-out of many; the effects here do not know which. Each effect has a constructor
 of the same name, which checks its arguments where they are written and returns the tuple.
 
-Two effects are dispatched by the web room only, and call back into it through ``system["answer"]``: ``request`` runs the
-verb method of a handler, ``sse_opened`` opens its event stream. As effects they stand in the middle of the interceptor
-chain, like everything else. ``sse_closed`` expands to nothing: it is there to be seen by interceptors.
+Only the web room dispatches two of the effects: ``request`` runs the verb method of a handler,
+``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the dispatch.
+As effects they stand in the middle of the interceptor chain. The action ``sse_closed`` says that the
+connection of the dispatch has ended; the sfere interceptor purges it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..defaults import MAX_EVENT_SIZE
-from ..dispatch import Registry
+from ..dispatch import Effect, Registry
 from ..errors import NoConnectionError
 from ..streams.fanout import Fanout
 from ..wire.event_stream import Event, data_text, encode
+from .visit import Visit
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ..streams.connection import Connection
     from ..streams.writer import Delivery
 
-__all__ = ("close_sse", "receiver", "send", "sse", "sse_closed")
+__all__ = ("StreamEffects", "close_sse", "receiver", "send", "sse_closed")
 
 
 def send(
@@ -36,7 +38,7 @@ def send(
     id: str | None = None,  # noqa: A002  # the field's name in the standard
     retry: int | None = None,
     conflate: Hashable = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     """Return the effect that sends one event to the connections of the dispatch.
 
     Args:
@@ -55,24 +57,29 @@ def send(
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
     """
     if event is None and id is None and retry is None and conflate is None:
-        return ("send", data)
+        return Effect(("send", data))
     Event("", event, id, retry)
     fields = {"event": event, "id": id, "retry": retry, "conflate": conflate}
-    return ("send", data, {name: value for name, value in fields.items() if value is not None})
+    options = {name: value for name, value in fields.items() if value is not None}
+    return Effect(("send", data, options))
 
 
-def close_sse(*, reconnect: bool = False) -> tuple[Any, ...]:
+def close_sse(*, reconnect: bool = False) -> Effect:
     """Return the effect that ends the event streams of the dispatch.
 
     Args:
         reconnect: False tells the clients to stay away; True cuts the streams, so that they come back.
     """
-    return ("close_sse", {"reconnect": reconnect})
+    return Effect(("close_sse", {"reconnect": reconnect}))
 
 
-def sse_closed() -> tuple[Any, ...]:
-    """Return the action that says: the connection of this dispatch has ended. The web room dispatches it, once a stream."""
-    return ("sse_closed",)
+def sse_closed() -> Effect:
+    """Return the action that says that the connection of the dispatch has ended.
+
+    The hub dispatches it once for each stream. Dispatched by an application, alone or beside other
+    effects, it purges the connection of the dispatch, whose stream is closed then.
+    """
+    return Effect(("sse_closed",))
 
 
 def receiver(ctx: Context, effect: str) -> Connection | Fanout:
@@ -87,33 +94,45 @@ def receiver(ctx: Context, effect: str) -> Connection | Fanout:
     return found
 
 
-def sse(*, max_event_size: int = MAX_EVENT_SIZE, history: History | None = None) -> Registry:
-    """Return the registry of the effects in this module.
+class StreamEffects(Registry):
+    """The effects in this module, and the two that the web room dispatches.
 
     Args:
-        max_event_size: bytes an event may have on the wire; a larger one is an error to whoever sends it.
-        history: keeps what is sent by pattern or key, and gives it its id; by default nothing is kept.
+        max_event_size: bytes an event may have on the wire; a larger one is an error to the sender.
+        history: keeps what is sent by pattern or key, and gives it its id; by default nothing is
+            kept.
     """
-    registry = Registry("sse")
 
-    @registry.effect("send", system_keys=["sse"])
-    def send_effect(ctx: Context, data: Any, options: dict[str, Any] | None = None) -> Delivery:
-        """Send one event to the connections of the dispatch.
+    def __init__(
+        self, *, max_event_size: int = MAX_EVENT_SIZE, history: History | None = None
+    ) -> None:
+        super().__init__("sse")
+        self._max_event_size = max_event_size
+        self._history = history
+        self.effect("send", system_keys=["sse"])(self._send)
+        self.effect("close_sse", system_keys=["sse"])(self._close_sse)
+        self.action("sse_closed")(self._sse_closed)
+        self.effect("sse_opened", system_keys=["sse"])(self._answer)
+        self.effect("request", system_keys=["request"])(self._answer)
+
+    def _send(self, ctx: Context, data: Any, options: dict[str, Any] | None = None) -> Delivery:
+        """Send one event to the target of the dispatch.
 
         Args:
             data: a string, or anything that JSON can say.
             options: any of ``event``, ``id``, ``retry``, ``conflate``.
         """
-        to = receiver(ctx, "send")
+        target = receiver(ctx, "send")
         fields = dict(options) if options else {}
         name = fields.pop("conflate", None)
         event = Event(data_text(data), **fields)
-        if history is not None and isinstance(to, Fanout) and to.pattern is not None:
-            return to.deliver(history.record(to.pattern, event, exclude=to.exclude), name)
-        return to.deliver(encode(event, max_event_size), name)
+        if self._history is not None and isinstance(target, Fanout) and target.pattern is not None:
+            payload = self._history.record(target.pattern, event, exclude=target.exclude)
+        else:
+            payload = encode(event, self._max_event_size)
+        return target.deliver(payload, name)
 
-    @registry.effect("close_sse", system_keys=["sse"])
-    def close_effect(ctx: Context, options: dict[str, Any] | None = None) -> None:
+    def _close_sse(self, ctx: Context, options: dict[str, Any] | None = None) -> None:
         """End the event streams of the dispatch.
 
         Args:
@@ -121,19 +140,12 @@ def sse(*, max_event_size: int = MAX_EVENT_SIZE, history: History | None = None)
         """
         receiver(ctx, "close_sse").close(**({"reconnect": False} | (options or {})))
 
-    @registry.action("sse_closed")
-    def closed_action(state: Any) -> list[tuple[Any, ...]]:
-        """Say that the connection of the dispatch has ended; expands to nothing."""
-        return []
+    def _sse_closed(self, state: Any) -> None:
+        """Say that the connection of the dispatch has ended; the sfere interceptor purges it."""
 
-    @registry.effect("sse_opened", system_keys=["sse", "answer"])
-    def opened_effect(ctx: Context) -> Any:
-        """Open the event stream of the request being answered; dispatched by the web room."""
-        return ctx.system["answer"](ctx)
-
-    @registry.effect("request", system_keys=["request", "answer"])
-    def request_effect(ctx: Context) -> Any:
-        """Run the verb method of the request being answered; dispatched by the web room."""
-        return ctx.system["answer"](ctx)
-
-    return registry
+    def _answer(self, ctx: Context) -> Any:
+        """Run the verb method of the request, or open its event stream; only the web room may."""
+        visit = ctx.subject
+        if not isinstance(visit, Visit) or visit.answer is None or ctx.kind == "application":
+            raise NoConnectionError("request")
+        return visit.answer(ctx)

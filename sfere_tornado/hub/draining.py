@@ -79,7 +79,7 @@ async def drain(
         # What was sent before is a delivery of its own: that of the farewell is looked at.
         hub.writer.flush()
         everybody = Fanout(list(hub.streams), hub.writer)
-        openers.update(task for task in hub.streams.values() if task is not None)
+        openers.update(hub.streams.openers())
         if farewell is not None:
             hub.dispatcher.dispatch(farewell, system={**hub.system, "sse": everybody})
         await _cut_over(hub, everybody, max(0.0, min(window, deadline - loop.time())))

@@ -19,6 +19,7 @@ from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..effects.previews import explain
 from ..errors import HubError
+from ..presence.effects import announce
 from ..stores import from_config
 from ..stores.admission import Admission
 from ..streams.writer import Writer
@@ -27,6 +28,7 @@ from .chains import Chains
 from .departures import Departures, check_callback
 from .life import Life
 from .parts import make_history, make_presence, make_registries
+from .streams import Streams
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Chain, Context, Dispatched
     from ..dispatch.explain import Explanation
-    from ..keys import Key
+    from ..keys import Key, PatternLike
     from ..presence import Change
     from ..stores import Cause, Store
     from ..streams.connection import Connection
@@ -87,10 +89,21 @@ class Hub(Life):
         self.history = make_history(self.config, timer)
         self.presence = make_presence(self.config, self.leases)
         self.on_change: list[Callable[[Change], Any]] = []
+        self.departed: Callable[[Connection], list[Change]] = lambda connection: []
         self.dispatcher = Dispatcher(
             [*make_registries(self, id_fn), *registries],
             interceptors=interceptors,
             spawn=self.spawn,
+            awaiting=("request", "opening"),
+        )
+        self.streams = Streams(
+            self.store,
+            self.watch,
+            self.admission,
+            self.dispatcher,
+            self.system,
+            None if self.presence is None else self._depart,
+            self.set_alarm,
         )
         self._chains = Chains(self.dispatcher)
 
@@ -231,7 +244,35 @@ class Hub(Life):
             history=self.history,
         )
 
-    def revoke(self, pattern: Any) -> int:
+    def keys(self, pattern: PatternLike | None = None) -> list[Key]:
+        """Return the keys that hold a connection, those that match a pattern or all.
+
+        Raises:
+            KeyShapeError: when it is not a valid pattern.
+        """
+        return self.store.keys(pattern)
+
+    def count(self, pattern: PatternLike | None = None) -> int:
+        """Return how many connections match a pattern, or are stored at all, each counted once.
+
+        Raises:
+            KeyShapeError: when it is not a valid pattern.
+        """
+        return self.store.count(pattern)
+
+    def purge(self, pattern: PatternLike) -> int:
+        """Remove the connections whose key matches, cause ``explicit``, and close their streams.
+
+        Returns:
+            How many connections were removed.
+
+        Raises:
+            KeyShapeError: when it is not a valid pattern.
+        """
+        keys = self.store.keys(pattern)
+        return len({id(gone.connection) for key in keys for gone in self.store.purge(key)})
+
+    def revoke(self, pattern: PatternLike) -> int:
         """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
 
         What was dispatched before, such as a word of why, is written, as far as their sockets take it at once. What waits,
@@ -248,6 +289,12 @@ class Hub(Life):
         for connection in found:
             connection.close(reconnect=False, reason="revoked")
         return len(found)
+
+    def _depart(self, connection: Connection) -> None:
+        changes = self.departed(connection)
+        self.set_alarm()
+        if changes:
+            self.dispatch(announce(changes))
 
     def install(self, application: Any) -> None:
         """Make the handlers of a finished :class:`tornado.web.Application` find this hub.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..streams.connection import Connection
     from ..streams.writer import Writer
     from .departures import Departures
+    from .streams import Streams
     from .watch import Watch
 
 __all__ = ("GRACE_TICK", "Life")
@@ -52,6 +53,7 @@ class Life:
     presence: Presence | None
     writer: Writer
     watch: Watch
+    streams: Streams
     departures: Departures
 
     def __init__(self, config: HubConfig, timer: Callable[[], float]) -> None:
@@ -76,11 +78,6 @@ class Life:
         self._alarm: Alarm | None = None
         self._release: Release | None = None
         self._calls = Calls()
-
-    @property
-    def streams(self) -> dict[Connection, asyncio.Task[Any] | None]:
-        """Every open stream, stored or not, in the order of opening, with the task that opens it, where there is one."""
-        return self.watch.streams
 
     @property
     def ready(self) -> bool:
@@ -217,15 +214,6 @@ class Life:
                 self.dispatcher.dispatch(announce(changes), system=self.system)
 
     # -- for the web room
-
-    def opened(self, connection: Connection) -> None:
-        """Take note of a stream that has been opened, by the present task."""
-        self.watch.add(connection, None if self._loop is None else asyncio.current_task(self._loop))
-        self.set_alarm()
-
-    def ended(self, connection: Connection) -> None:
-        """Take note of a stream that has ended."""
-        self.watch.remove(connection)
 
     def let_go(self, end_request: Callable[[], object]) -> None:
         """Let the handler of a stream go whose socket has closed: call what ends its request, now or soon."""

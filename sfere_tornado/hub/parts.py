@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..effects.keyed import connections
-from ..effects.streams import sse
+from ..effects.keyed import KeyedEffects
+from ..effects.streams import StreamEffects
 from ..history import History, Keep
 from ..presence import MAX_MEMBERS, Grace, Presence
 from ..presence.effects import announce, presence
@@ -30,25 +30,25 @@ MEMBERS_PER_CONNECTION: Final = 5
 def make_registries(hub: Hub, id_fn: Callable[[Context], Any] | None) -> list[Registry]:
     """Return the library's registries, in the order in which their interceptors stand innermost."""
     settings = hub.config
-    made = [
-        sse(max_event_size=settings.stream.max_event_size, history=hub.history),
-        connections(
+    made: list[Registry] = [
+        StreamEffects(max_event_size=settings.stream.max_event_size, history=hub.history),
+        KeyedEffects(
             hub.store, id_fn=id_fn, writer=hub.writer, admission=hub.admission, history=hub.history
         ),
     ]
     if hub.presence is not None and settings.presence is not None:
         announced = None if settings.presence.announce else ()
         room = hub.presence
-        made.append(
-            presence(
-                room,
-                hub.store,
-                announced=announced,
-                on_change=hub.on_change,
-                on_wait=hub.set_alarm,
-                writer=hub.writer,
-            )
+        registry = presence(
+            room,
+            hub.store,
+            announced=announced,
+            on_change=hub.on_change,
+            on_wait=hub.set_alarm,
+            writer=hub.writer,
         )
+        hub.departed = registry.depart
+        made.append(registry)
 
         def leave_one_place(left: Removal[Connection]) -> None:
             changes = room.depart(left.connection, "revoked", key=left.key)

@@ -54,8 +54,8 @@ class Watch:
         timer: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], Task[None]],
     ) -> None:
-        #: In the order of opening, with the task that opens each, where there is one.
-        self.streams: dict[Connection, Task[Any] | None] = {}
+        #: In the order of opening.
+        self.streams: dict[Connection, None] = {}
         #: Those about the rights of clients.
         self.questions = Questions(settings.revalidate_timeout, timer, spawn)
         self.tick_seconds = settings.heartbeat / TICKS_PER_HEARTBEAT
@@ -73,14 +73,14 @@ class Watch:
     def __repr__(self) -> str:
         return f"<Watch: {len(self.streams)} streams, {len(self._left_to_see)} to be looked at>"
 
-    def add(self, connection: Connection, opener: Task[Any] | None = None) -> None:
-        """Look after a stream that has been opened, by a task that may still be greeting its client."""
+    def add(self, connection: Connection) -> None:
+        """Look after a stream that has been opened."""
         # The first heartbeat comes earlier, at random: streams opened together do not beat together for ever.
         connection.idle_ticks = random.randrange(TICKS_PER_HEARTBEAT)  # noqa: S311  # no secret
         if self._max_age is not None:
             age = self._max_age * random.uniform(1 - AGE_JITTER, 1)  # noqa: S311  # no secret
             connection.ends_at = self._timer() + age
-        self.streams[connection] = opener
+        self.streams[connection] = None
 
     def remove(self, connection: Connection) -> None:
         """Forget a stream that has ended."""

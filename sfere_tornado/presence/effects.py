@@ -6,7 +6,7 @@ follows the store:
 - a dispatch that has stored a connection under a key: the connection arrives. ``dispatch_data["presence"]`` says what is
   known of it: any of ``tab``, ``device``, ``data``, ``hidden``, or a function that returns them. The newcomer is sent
   ``presence_state``, also when nobody is told that it joined, for a stream that opens knows nothing.
-- ``[("sse_closed",)]``: the connection departs, for ``connection.reason``, when the store has let go of it.
+- a dispatch of kind ``closing``: the connection departs, for ``connection.reason``, when the store has let go of it.
 
 What the room says has changed is dispatched as the action ``presence_announce``. It becomes the effect
 ``presence_diff``, which tells the others in one step, and for each change ``presence_change``, which is there to be seen
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from ..callbacks import Callbacks
 from ..dispatch import Registry
 from ..effects.streams import receiver
+from ..effects.visit import visit_of
 from ..errors import KeyShapeError, MetaError
 from ..keys import ANY, Pattern, as_key
 from ..streams.connection import Connection
@@ -110,6 +111,12 @@ def presence_state(key: Any = None) -> tuple[Any, ...]:
     return ("presence_state", _options(key, None))
 
 
+class PresenceRegistry(Registry):
+    """The registry of presence, which also says what changes when a connection has departed."""
+
+    depart: Callable[[Connection], list[Change]]
+
+
 def presence(
     room: Presence,
     store: Store[Connection],
@@ -118,7 +125,7 @@ def presence(
     on_change: Collection[Callable[[Change], Any]] = (),
     on_wait: Callable[[], object] | None = None,
     writer: Writer = AT_ONCE,
-) -> Registry:
+) -> PresenceRegistry:
     """Return the registry of the presence interceptor and of the effects in this module.
 
     Args:
@@ -130,7 +137,7 @@ def presence(
         on_wait: called when ``room.next_expiry()`` may have come nearer; the hub sets its alarm.
         writer: writes the diffs; by default at once.
     """
-    registry = Registry("presence")
+    registry = PresenceRegistry("presence")
     queue = Callbacks("presence", log)
     events = PresenceEvents(room)
     # Replaced connections by the one that took their place: they stay in the room until it is there. The store lets go of
@@ -145,38 +152,34 @@ def presence(
     def is_announced(key: Key) -> bool:
         return announced is None or key.category in announced
 
+    def depart(connection: Connection) -> list[Change]:
+        departing = [*replaced.pop(connection, ()), connection]
+        is_replaced = connection.reason == "replaced" and connection.key is not None
+        successors = store.peek(connection.key) if is_replaced else ()
+        if successors and not room.is_open(connection.key, successors[-1]):
+            replaced.setdefault(successors[-1], []).extend(departing)
+            return []
+        return [
+            change for each in departing for change in room.depart(each, each.reason or "client")
+        ]
+
+    registry.depart = depart
+
     def follow(ctx: Context) -> Awaitable[None] | None:
         connection = ctx.system.get("sse")
         if not isinstance(connection, Connection):
             return None
-        if ctx.actions == [("sse_closed",)]:
-            departing = [*replaced.pop(connection, ()), connection]
-            successors = (
-                store.peek(connection.key)
-                if connection.reason == "replaced" and connection.key
-                else ()
-            )
-            if successors and not room.is_open(connection.key, successors[-1]):
-                replaced.setdefault(successors[-1], []).extend(departing)
-                return None
-            # Not awaited: a departure waits for nobody.
-            tell(
-                ctx,
-                [
-                    change
-                    for one in departing
-                    for change in room.depart(one, one.reason or "client")
-                ],
-            )
+        if ctx.kind == "closing":
             return None
-        given = ctx.dispatch_data.pop("presence", None)
-        key = ctx.dispatch_data.get("stored_key")
+        visit = visit_of(ctx)
+        key = None if visit is None else visit.key
         # A continuation has the key too, and perhaps somebody else's connection.
         if key is None or ctx.halted or ctx.errors or key not in store.keys_of(connection):
             return None
         if room.is_open(key, connection):
             return None
-        meta = given() if callable(given) else given
+        meta_of = None if visit is None else visit.meta_of
+        meta = meta_of() if callable(meta_of) else meta_of
         changes = _arrive(room, key, connection, meta or {})
         for one in replaced.pop(connection, ()):
             changes += room.depart(one, "replaced")
@@ -304,7 +307,8 @@ def _options(key: Any, tab: str | None) -> dict[str, Any]:
 
 def _key_of(ctx: Context, options: dict[str, Any] | None, effect: str) -> Key:
     given = (options or {}).get("key")
-    key = ctx.dispatch_data.get("stored_key") if given is None else given
+    visit = visit_of(ctx)
+    key = (visit.key if visit is not None else None) if given is None else given
     if key is None:
         raise KeyShapeError(
             f"{effect} needs a key: give one, or dispatch it in a handler that has a connection_key",

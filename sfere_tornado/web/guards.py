@@ -1,13 +1,14 @@
 """Interceptors that guard requests: where a request comes from, and how long its method may take.
 
-They look at the request itself and at nothing that is dispatched inside of it: at the effects ``request`` and
-``sse_opened``, of which a request is one dispatch each.
+They act in the dispatches of kind ``request`` and ``opening``, and in nothing that is dispatched inside
+them. The kind is given by the code that starts a dispatch: no stage before a guard can change it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ..dispatch import Context, Interceptor
 
 __all__ = ("require_origin", "timeout")
+
+#: The dispatches that a client has asked for.
+_ASKED: Final = ("request", "opening")
 
 
 def require_origin(*allowed: str) -> Interceptor:
@@ -48,7 +52,7 @@ def require_origin(*allowed: str) -> Interceptor:
             )
 
     def check(ctx: Context) -> None:
-        if _is_request(ctx) and not _is_own(ctx.system["request"], allowed):
+        if ctx.kind in _ASKED and not _is_own(ctx.system["request"], allowed):
             raise HTTPError(403, reason="This request comes from a page of another site")
 
     return {"id": "require_origin", "before_dispatch": check}
@@ -70,9 +74,9 @@ def timeout(seconds: float) -> Interceptor:
         raise RegistryError(f"timeout takes seconds, more than 0, not {seconds!r}")
 
     def bound(ctx: Context) -> None:
-        if ctx.actions == [("request",)]:
-            answer = ctx.system["answer"]
-            ctx.system["answer"] = lambda inner: _within(seconds, answer, inner)
+        visit = ctx.subject
+        if ctx.kind == "request" and visit.answer is not None:
+            visit.answer = partial(_within, seconds, visit.answer)
 
     return {"id": "timeout", "before_dispatch": bound}
 
@@ -91,10 +95,6 @@ async def _awaited_within(seconds: float, waiting: Awaitable[Any]) -> Any:
         if not bound.expired():
             raise
         raise HTTPError(503, "the method took longer than %s s", seconds) from error
-
-
-def _is_request(ctx: Context) -> bool:
-    return ctx.actions in ([("request",)], [("sse_opened",)])
 
 
 def _is_own(request: HTTPServerRequest, allowed: tuple[str, ...]) -> bool:

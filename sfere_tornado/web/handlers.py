@@ -28,7 +28,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from ..dispatch import effect
+from ..effects.visit import Visit
 from ..errors import KeyTakenError, LimitReachedError, PresenceFullError, StoreFullError
+from ..hub.streams import call_guarded
 from ..presence import MAX_LABEL
 from ..streams.connection import Connection
 from ..wire.compression import HEADER, accepts_gzip
@@ -39,7 +42,7 @@ from .requests import InterceptorMixin
 from .sockets import StreamTransport, has_left, has_vanished, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from tornado.iostream import IOStream
@@ -83,9 +86,15 @@ class SSEMixin(InterceptorMixin):
         self._connection: Connection | None = None
         self._transport: StreamTransport | None = None
         self._socket_closed: asyncio.Future[None] | None = None
-        self._entered = False
-        self._sent_away = False
+        # The task of the request, until the stream is open: it is cancelled when the client leaves.
+        self._opener: asyncio.Task[Any] | None = None
+        # The same, once it was cancelled for that.
+        self._cancelled: asyncio.Task[Any] | None = None
         super().__init__(application, request, **kwargs)
+        # On the instance, before whatever a subclass has there, and may have without super(): Tornado
+        # calls the first while the response has not begun, and awaits the second.
+        self.__dict__["on_connection_close"] = self._end
+        self.__dict__["prepare"] = partial(self._prepare, self.prepare)
 
     def on_open(self, connection: Connection) -> Any:
         """Return effects for a stream that has just been stored and opened, or None; may be a coroutine function.
@@ -139,12 +148,11 @@ class SSEMixin(InterceptorMixin):
         return verb not in self.stream_verbs
 
     def on_connection_close(self) -> None:
-        """Take note that the client has left: ``sse_closed`` is dispatched, unless the stream had ended already."""
-        if self._connection is not None:
-            self._connection.end("timeout" if has_vanished(self._stream) else "client")
-        closed, self._socket_closed = self._socket_closed, None
-        if closed is not None:
-            self.hub.let_go(partial(self._end_request, closed))
+        """Listen for the client's departure; for overriding, with or without ``super()``.
+
+        Called once, after the library has dispatched ``sse_closed`` and let go of the stream. An
+        exception in it is logged.
+        """
         super().on_connection_close()
 
     @property
@@ -189,9 +197,10 @@ class SSEMixin(InterceptorMixin):
         hub = self.hub
         welcome = hub.welcome()
         closed = self._socket_closed = asyncio.get_running_loop().create_future()
+        task = self._opener = asyncio.current_task()
         settings = hub.config.stream
         connection = Connection(
-            on_end=self._ended,
+            on_end=hub.streams.end,
             remote=self.request.remote_ip or "",
             max_outbox=settings.max_outbox,
             conflate=settings.on_slow == "conflate",
@@ -200,32 +209,51 @@ class SSEMixin(InterceptorMixin):
         if type(self).revalidate is not SSEMixin.revalidate:
             connection.revalidate = self.revalidate
         self._connection = connection
+        visit = self._visit(connection)
         try:
-            await self._open(connection, welcome=welcome)
-            # The dispatch that has opened the stream is over; kept, it would cost each stream two kilobytes.
-            self._context = None
+            if welcome:
+                await self._open_or_refuse(visit)
+            else:
+                self._send_away(connection)
+            # The dispatch that has opened the stream is over; kept, it would cost each stream two
+            # kilobytes.
+            self._context = self._opener = None
             if self._transport is not None:
                 await closed
         except asyncio.CancelledError:
-            # The loop is ending, or a host gave up on this request. Tornado would put an error page into the stream, and
-            # log that it cannot: so the response is finished here, when its socket is closed.
+            # The loop is ending, or a host gave up on this request, or the client has left. Tornado
+            # would put an error page into the stream, and log that it cannot: so the response is
+            # finished here, when its socket is closed.
             connection.close(reason="shutdown" if hub.draining else "error")
+            if self._abandoned(task):
+                self._finish_quietly(task)
+                return
             if self._transport is not None and not self._finished:
                 self.finish()
             raise
         finally:
             connection.close(reason="error")
-            self._context = None
+            self._context = self._opener = None
 
-    async def _open(self, connection: Connection, *, welcome: bool) -> None:
-        hub = self.hub
+    def _visit(self, connection: Connection) -> Visit:
+        """Return what the library's stages are to know of the stream."""
+        return Visit(
+            connection,
+            key=self.connection_key,
+            meta=self.presence_meta,
+            answer=self._begin,
+            system={"request": self.request, "handler": self},
+            chain=self.chain,
+            on_close=self.on_close,
+        )
+
+    async def _open_or_refuse(self, visit: Visit) -> None:
+        hub, connection = self.hub, self._connection
+        if connection is None:
+            return
         try:
-            if not welcome:
-                self._send_away(connection)
-                return
-            hub.admission.enter(connection.remote)
-            self._entered = True
-            await self._dispatch_request(("sse_opened",), self._begin, {"sse": connection})
+            hub.streams.admit(connection, visit)
+            await self._open_in_chain(visit)
         except (StoreFullError, PresenceFullError, LimitReachedError) as error:
             log.warning("%s was refused a stream: %s", connection.remote, error)
             status = LIMIT_STATUS.get(hub.config.limits.answer)
@@ -235,12 +263,54 @@ class SSEMixin(InterceptorMixin):
         except KeyTakenError as error:
             raise HTTPError(409, "%s", error) from error
 
-    def _request_data(self) -> dict[str, Any]:
-        return {**super()._request_data(), "presence": self.presence_meta}
+    async def _open_in_chain(self, visit: Visit) -> None:
+        await self._dispatch_request(effect("sse_opened"), "opening", visit)
+
+    def _prepare(self, prepare: Callable[[], Awaitable[None] | None]) -> Awaitable[None] | None:
+        del self.__dict__["prepare"]
+        waiting = prepare()
+        return None if waiting is None else self._prepare_later(waiting)
+
+    async def _prepare_later(self, waiting: Awaitable[None]) -> None:
+        task = self._opener = asyncio.current_task()
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if not self._abandoned(task):
+                raise
+            # Tornado looks whether the request is finished, and runs no method then.
+            self._finish_quietly(task)
+        finally:
+            self._opener = None
+
+    def _end(self) -> None:
+        """End the stream and its request, because the socket is closed."""
+        self.__dict__.pop("on_connection_close", None)
+        if self._connection is not None:
+            self._connection.end("timeout" if has_vanished(self._stream) else "client")
+        closed, self._socket_closed = self._socket_closed, None
+        if closed is not None:
+            self.hub.let_go(partial(self._end_request, closed))
+        task, self._opener = self._opener, None
+        if task is not None and task is not asyncio.current_task():
+            # A hook, or a stage, is being awaited for a client that has left.
+            self._cancelled = task
+            task.cancel()
+        call_guarded(self.on_connection_close)
+
+    def _abandoned(self, task: asyncio.Task[Any] | None) -> bool:
+        """Tell whether the task was cancelled because the client has left."""
+        return task is not None and self._cancelled is task
+
+    def _finish_quietly(self, task: asyncio.Task[Any] | None) -> None:
+        """Finish the response of a client that has left, and let the task go on to its end."""
+        if task is not None:
+            task.uncancel()
+        if not self._finished:
+            self.finish()
 
     def _send_away(self, connection: Connection) -> None:
         """Answer with a stream that only says when to come back; nobody is told that it was there."""
-        self._sent_away = True
         self._start(connection)
         connection.close(reason="server")
 
@@ -250,10 +320,13 @@ class SSEMixin(InterceptorMixin):
         if ctx.errors or self._finished or connection is None or connection.closed:
             return None
         self._context = ctx
-        position = ctx.dispatch_data.get("stored_position")
+        visit = ctx.subject
+        position = visit.position
         missed = last_event_id(self.request) if position is not None else None
         # A client that was cut between this id and what it has missed would never get that: the replay ends with the id.
-        transport = self._start(connection, position if missed is None else None, live=False)
+        transport = self._start(
+            connection, position if missed is None else None, live=False, visit=visit
+        )
         greeting = None
         if missed is None:
             try:
@@ -265,12 +338,24 @@ class SSEMixin(InterceptorMixin):
                 connection.go_live()
                 return ctx.dispatch(greeting) if greeting is not None else None
         opening = Opening(ctx, connection, self._stream, transport.frame, self.hub.watch.questions)
-        return self._open_in_parts(ctx, opening, missed, greeting)
+        return self._open_in_parts(visit, opening, missed, greeting)
 
     def _start(
-        self, connection: Connection, position: int | None = None, *, live: bool = True
+        self,
+        connection: Connection,
+        position: int | None = None,
+        *,
+        live: bool = True,
+        visit: Visit | None = None,
     ) -> StreamTransport:
-        """Send the headers, and join connection and socket; nothing is awaited here."""
+        """Send the headers, and join connection and socket; nothing is awaited here.
+
+        Args:
+            connection: the stream.
+            position: where the history stands, for a client that comes without an id.
+            live: False lets what is sent wait, while the opener writes what comes before it.
+            visit: of the stream; None for a client that is sent away.
+        """
         hub = self.hub
         settings = hub.config.stream
         compressor = self._set_stream_headers(connection.key)
@@ -288,9 +373,10 @@ class SSEMixin(InterceptorMixin):
             self._stream,
             settings,
             http_1_1=self.request.version == "HTTP/1.1",
-            on_closed=self.on_connection_close,
+            on_closed=self._end,
         )
-        hub.opened(connection)
+        if visit is not None:
+            hub.streams.opened(connection, visit)
         connection.open(self._transport, compressed=compressor is not None, live=live)
         self._transport.start_reading()
         return self._transport
@@ -300,7 +386,7 @@ class SSEMixin(InterceptorMixin):
         return self.on_open(connection)
 
     async def _open_in_parts(
-        self, ctx: Context, opening: Opening, missed: str | None, promised: Any
+        self, visit: Visit, opening: Opening, missed: str | None, promised: Any
     ) -> None:
         """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
 
@@ -316,11 +402,13 @@ class SSEMixin(InterceptorMixin):
             return snapshot is not None
 
         try:
-            if missed is not None and history is not None:
-                key, position = (
-                    ctx.dispatch_data["stored_key"],
-                    ctx.dispatch_data["stored_position"],
-                )
+            key, position = visit.key, visit.position
+            if (
+                missed is not None
+                and history is not None
+                and key is not None
+                and position is not None
+            ):
                 await replay(history, missed, key, position, opening.write, on_gap)
                 promised = self._greeting(connection)
             await opening.dispatch(await maybe_await(promised))
@@ -330,26 +418,6 @@ class SSEMixin(InterceptorMixin):
         except Exception:
             connection.close(reason="error")
             raise
-
-    def _ended(self, connection: Connection) -> None:
-        """Dispatch ``sse_closed``; called by the connection, once, whatever ended it."""
-        hub = self.hub
-        hub.ended(connection)
-        if self._entered:
-            hub.admission.leave(connection.remote)
-        if connection.key is None and (self._sent_away or self._transport is None):
-            return
-        closing = hub.dispatch(
-            [("sse_closed",)],
-            system={"request": self.request, "handler": self, "sse": connection},
-            chain=self.chain,
-        )
-        if not closing.done:
-            hub.store.purge_connection(connection)
-        try:
-            self.on_close(connection)
-        except Exception:
-            log.exception("on_close of %s failed", type(self).__name__)
 
     def _end_request(self, closed: asyncio.Future[None]) -> None:
         """Let the handler's coroutine go on, now that the socket is closed, and Tornado end the request."""

@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from ..dispatch import log_error
+from ..dispatch import effect, log_error
+from ..effects.visit import Visit
 from ..errors import HubError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tornado.web import Application
 
-    from ..dispatch import Chain, Context, Dispatched, DispatchError
+    from ..dispatch import Chain, Context, Dispatched, DispatchError, Effect, Kind
     from ..hub import Hub
     from ..streams.connection import Connection
     from ..streams.fanout import Fanout
@@ -128,8 +129,9 @@ class InterceptorMixin(Base):
             self._context = ctx
             return self._use(ctx, method(*args, **kwargs))
 
+        visit = Visit(key=self.connection_key, answer=answer)
         try:
-            await self._dispatch_request(("request",), answer, {})
+            await self._dispatch_request(effect("request"), "request", visit)
         finally:
             self._context = None
 
@@ -139,34 +141,36 @@ class InterceptorMixin(Base):
 
     def _request_data(self) -> dict[str, Any]:
         """Return the dispatch data of a request."""
-        return {"key": self.connection_key}
+        return {}
 
-    async def _dispatch_request(
-        self, effect: tuple[Any, ...], answer: Callable[[Context], Any], system: Mapping[str, Any]
-    ) -> None:
-        """Run one effect of the request inside the chain; the error that concerns Tornado is raised when all is done."""
+    def _request_system(self) -> dict[str, Any]:
+        """Return the system of a request."""
+        return {"request": self.request, "handler": self}
+
+    async def _dispatch_request(self, item: Effect, kind: Kind, visit: Visit) -> None:
+        """Run one effect of the request in the chain; raise the error that concerns Tornado last."""
         concerning: list[BaseException] = []
 
         def report(error: DispatchError) -> None:
-            # Tornado logs what it is given; everything else is logged here, so that each error is logged once.
+            # Tornado logs what it is given; everything else is logged here, so that each error is
+            # logged once.
             if not concerning and self._concerns_tornado(error):
                 concerning.append(error.exception)
             else:
                 log_error(error)
 
         hub = self.hub
+        system = {**hub.system, **self._request_system()}
+        if visit.connection is not None:
+            system["sse"] = visit.connection
         await hub.dispatcher.run(
-            [effect],
-            system={
-                **hub.system,
-                "request": self.request,
-                "handler": self,
-                "answer": answer,
-                **system,
-            },
+            item,
+            system=system,
             dispatch_data=self._request_data(),
             chain=self.chain,
             report=report,
+            kind=kind,
+            subject=visit,
         )
         if concerning:
             raise concerning[0]

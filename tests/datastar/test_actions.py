@@ -27,8 +27,8 @@ from sfere_tornado.datastar.actions import (
     sse_put,
 )
 from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.effects.keyed import connections
-from sfere_tornado.effects.streams import sse
+from sfere_tornado.effects.keyed import KeyedEffects
+from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.errors import EffectShapeError, EventError, NoConnectionError
 from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import recording_connection
@@ -45,7 +45,9 @@ class Markup:
 
 
 def dispatcher(*registries, **options):
-    return Dispatcher([sse(), Datastar(**options), *registries], report=lambda error: None)
+    return Dispatcher(
+        [StreamEffects(), Datastar(**options), *registries], report=lambda error: None
+    )
 
 
 def written(effects, **options):
@@ -710,7 +712,7 @@ def test_every_action_becomes_one_send():
         execute_script("go()"),
     ]
     Dispatcher(
-        [sse(), Datastar()], interceptors=[{"id": "watch", "before_effect": before}]
+        [StreamEffects(), Datastar()], interceptors=[{"id": "watch", "before_effect": before}]
     ).dispatch(effects, system={"sse": to})
     assert [effect[0] for effect, _ in seen] == ["send"] * 5
     assert seen[0][0] == (
@@ -726,7 +728,7 @@ def test_a_patch_may_be_conflated():
     """A patch of state passes the name on to send, by which a newer one replaces an older one for a slow client."""
     seen = []
     watch = {"id": "watch", "before_effect": lambda ctx: seen.append(ctx.effect[2]["conflate"])}
-    Dispatcher([sse(), Datastar()], interceptors=[watch]).dispatch(
+    Dispatcher([StreamEffects(), Datastar()], interceptors=[watch]).dispatch(
         [
             patch_elements("<p id=a></p>", conflate="a"),
             patch_elements_seq(["<p id=a></p>"], conflate=("b", 1)),
@@ -745,7 +747,7 @@ def test_a_broadcast_encodes_a_patch_once():
         one, transport = recording_connection()
         store.put(("default", ("room", n)), one)
         transports.append(transport)
-    told = dispatcher(connections(store)).dispatch(
+    told = dispatcher(KeyedEffects(store)).dispatch(
         broadcast((ANY, ("room", ANY)), patch_elements("<p id=a>1</p>"), patch_signals({"a": 1}))
     )
     assert told.results[0].value.reached == 3

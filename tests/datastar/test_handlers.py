@@ -842,9 +842,9 @@ async def test_an_application_may_keep_connections_in_its_own_way(serve):
     kept = []
 
     def keep(ctx):
-        if ctx.actions == [("sse_opened",)] and not ctx.system["handler"].with_open_sse:
+        if ctx.kind == "opening" and not ctx.system["handler"].with_open_sse:
             kept.append(ctx.system["sse"])
-        elif ctx.actions == [("sse_closed",)] and ctx.system["sse"] in kept:
+        elif ctx.kind == "closing" and ctx.system["sse"] in kept:
             kept.remove(ctx.system["sse"])
 
     class Events(DatastarHandler):

@@ -19,8 +19,9 @@ from sfere_tornado import (
     with_connection,
 )
 from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.effects.keyed import connections
-from sfere_tornado.effects.streams import sse
+from sfere_tornado.effects.keyed import KeyedEffects
+from sfere_tornado.effects.streams import StreamEffects
+from sfere_tornado.effects.visit import visit_of
 from sfere_tornado.errors import EffectShapeError, KeyShapeError, KeyTakenError
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
@@ -46,6 +47,11 @@ class Room:
             self.seen.append((ctx.system.get("sse"), *args))
             return args
 
+        @registry.effect("nest")
+        def nest(ctx, *effects):
+            """Dispatch a continuation."""
+            return ctx.dispatch(effects)
+
         @registry.effect("fail")
         def fail(ctx):
             """Fail."""
@@ -60,7 +66,8 @@ class Room:
 
         interceptors = options.pop("interceptors", ())
         self.dispatcher = Dispatcher(
-            [sse(), connections(self.store, **options), registry], interceptors=interceptors
+            [StreamEffects(), KeyedEffects(self.store, **options), registry],
+            interceptors=interceptors,
         )
         self.dispatch = self.dispatcher.dispatch
 
@@ -120,17 +127,22 @@ def test_the_key_may_be_a_function_and_is_asked_once():
 
 
 def test_the_whole_key_is_left_for_handlers():
-    """Handlers read the stored key from the dispatch data."""
+    """Handlers read the whole key from the visit, in continuations too; the rest of the data is theirs."""
     room = Room()
     registry = Registry("look")
     found = []
-    registry.effect("data")(lambda ctx: found.append(dict(ctx.dispatch_data)))
-    dispatcher = Dispatcher([sse(), connections(room.store), registry])
+    registry.effect("data")(
+        lambda ctx: found.append((visit_of(ctx).key, ctx.dispatch_data["more"]))
+    )
+    registry.effect("nest")(lambda ctx: ctx.dispatch(("data",)))
+    dispatcher = Dispatcher([StreamEffects(), KeyedEffects(room.store), registry])
     connection, _ = recording_connection()
     dispatcher.dispatch(
-        ("data",), system={"sse": connection}, dispatch_data={"key": ("lobby", "brian"), "more": 1}
+        [("data",), ("nest",)],
+        system={"sse": connection},
+        dispatch_data={"key": ("lobby", "brian"), "more": 1},
     )
-    assert found == [{"stored_key": key("brian"), "more": 1}]
+    assert found == [(key("brian"), 1)] * 2
 
 
 def test_the_scope_is_the_servers():
@@ -260,13 +272,47 @@ def test_sse_closed_purges_the_connection_of_the_system():
     assert evicted[-1][3] == [key("phil")]
 
 
-@pytest.mark.parametrize("actions", [[("sse_closed", 1)], [sse_closed(), ("look",)]])
-def test_only_the_exact_action_is_a_close(actions, caplog):
-    """With an argument, or beside another action, it purges nobody."""
+@pytest.mark.parametrize(
+    "effects",
+    [
+        sse_closed(),
+        (sse_closed(), ("look",)),
+        [("look",), sse_closed()],
+        [("fail",), sse_closed(), sse_closed()],
+        [("nest", sse_closed())],
+    ],
+)
+def test_a_close_purges_in_any_company(effects, caplog):
+    """Alone, beside other effects, or in a continuation, it purges the connection of the dispatch."""
+    evicted = []
     room = Room()
+    room.store.on_evict = lambda *left: evicted.append(left)
     brian, _ = room.enter("brian")
-    room.dispatch(actions, system={"sse": brian})
-    assert room.store.keys() == [key("brian")]
+    room.enter("phil")
+    room.dispatch(effects, system={"sse": brian})
+    assert room.store.keys() == [key("phil")]
+    assert evicted == [(key("brian"), brian, "explicit")]
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        tuple,
+        lambda actions: [*actions, ("look",)],
+        lambda actions: [("look",), *actions],
+        list,
+    ],
+)
+def test_a_stage_that_rewrites_the_actions_stops_no_close(replace):
+    """The purge is a stage around the action itself, whatever stands beside it."""
+
+    def rewrite(ctx):
+        ctx.actions = replace(ctx.actions)
+
+    room = Room(interceptors=[{"id": "rewrite", "before_dispatch": rewrite}])
+    brian, _ = room.enter("brian")
+    room.dispatch(sse_closed(), system={"sse": brian})
+    assert room.store.keys() == []
 
 
 def test_closing_what_is_not_stored_is_harmless():

@@ -11,9 +11,9 @@ from sfere_tornado.datastar.actions import (
 )
 from sfere_tornado.dispatch import Dispatcher
 from sfere_tornado.dispatch.explain import Explanation
-from sfere_tornado.effects.keyed import connections
+from sfere_tornado.effects.keyed import KeyedEffects
 from sfere_tornado.effects.previews import MAX_SHOWN, explain
-from sfere_tornado.effects.streams import sse
+from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.errors import EffectShapeError, EventError, EventTooLargeError, NoConnectionError
 from sfere_tornado.history import History, Keep
 from sfere_tornado.testing import FakeClock
@@ -29,7 +29,7 @@ def filled(n, clock=None, history=None):
         connection.key = ("default", ("room", number))
         store.put(connection.key, connection)
         transports.append(transport)
-    registries = [sse(history=history), connections(store, history=history), Datastar()]
+    registries = [StreamEffects(history=history), KeyedEffects(store, history=history), Datastar()]
     return store, Dispatcher(registries, report=lambda error: None), transports
 
 

@@ -4,13 +4,14 @@ import pytest
 
 from sfere_tornado import Fanout, close_sse, send, sse_closed
 from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.effects.streams import sse
+from sfere_tornado.effects.streams import StreamEffects
+from sfere_tornado.effects.visit import Visit
 from sfere_tornado.errors import EventError, EventTooLargeError, NoConnectionError
 from sfere_tornado.testing.recording import recording_connection
 
 
 def dispatcher(**options):
-    return Dispatcher([sse(**options)])
+    return Dispatcher([StreamEffects(**options)])
 
 
 def test_send_returns_the_plain_tuple():
@@ -120,9 +121,20 @@ def test_sse_closed_does_nothing_by_itself():
 
 
 def test_request_and_sse_opened_call_back():
-    """The web room's effects run what it has put into the system."""
+    """The effects of requests and openings run the answer of the visit that is their subject."""
     seen = []
-    system = {"answer": lambda ctx: seen.append(ctx.effect) or "answered", "sse": None}
-    told = dispatcher().dispatch([("request",), ("sse_opened",)], system=system)
+    visit = Visit(answer=lambda ctx: seen.append(ctx.effect) or "answered")
+    done = [
+        dispatcher().dispatch(("request",), kind="request", subject=visit),
+        dispatcher().dispatch(("sse_opened",), kind="opening", subject=visit),
+    ]
     assert seen == [("request",), ("sse_opened",)]
-    assert [result.value for result in told.results] == ["answered", "answered"]
+    assert [each.results[0].value for each in done] == ["answered", "answered"]
+
+
+def test_nobody_else_runs_the_answer_of_a_request(caplog):
+    """Dispatched by an application, in a continuation too, the two effects are errors."""
+    visit = Visit(answer=lambda ctx: 1 / 0)
+    for kind, subject in (("application", visit), ("request", None)):
+        done = dispatcher().dispatch(("request",), kind=kind, subject=subject)
+        assert [type(error.exception) for error in done.errors] == [NoConnectionError]

@@ -11,7 +11,7 @@ import pytest
 from support.waiting import eventually
 
 from sfere_tornado import ANY, Hub, HubConfig, Key, Registry, StreamConfig, broadcast, send
-from sfere_tornado.errors import HubError
+from sfere_tornado.errors import HubError, RegistryError, StageAwaitError
 from sfere_tornado.hub.draining import CUTS_PER_SECOND, TIMEOUT
 from sfere_tornado.testing.recording import recording_connection
 
@@ -20,23 +20,20 @@ EVERYBODY = (ANY, ANY)
 
 def enter(hub, name):
     """Store an open connection without a socket, as the web room does."""
-
-    def ended(connection):
-        hub.ended(connection)
-        hub.dispatch([("sse_closed",)], system={"sse": connection})
-
-    connection, transport = recording_connection(on_end=ended, writer=hub.writer)
+    connection, transport = recording_connection(on_end=hub.streams.end, writer=hub.writer)
     connection.key = Key("default", ("lobby", name))
     hub.store.put(connection.key, connection)
-    hub.opened(connection)
+    hub.streams.opened(connection)
     return connection, transport
 
 
 def begin(hub, name):
     """Open a stream whose client is still being greeted, in the present task, as the web room does."""
-    connection, transport = recording_connection(on_end=hub.ended, writer=hub.writer, opened=False)
+    connection, transport = recording_connection(
+        on_end=hub.streams.end, writer=hub.writer, opened=False
+    )
     connection.open(transport, live=False)
-    hub.opened(connection)
+    hub.streams.opened(connection)
     return connection, transport
 
 
@@ -83,8 +80,9 @@ def test_the_cuts_are_paced_over_the_window():
             enter(hub, str(n))
         loop = asyncio.get_running_loop()
         began, cuts = loop.time(), []
-        ended = hub.ended
-        hub.ended = lambda connection: (cuts.append(loop.time() - began), ended(connection))
+        watch = hub.streams._watch
+        remove = watch.remove
+        watch.remove = lambda connection: (cuts.append(loop.time() - began), remove(connection))
         await hub.drain(window=0.5, timeout=5)
         return cuts
 
@@ -167,7 +165,7 @@ def test_who_opens_a_stream_during_the_drain_is_cut_with_the_others():
 
     early, (late, transport), hub = asyncio.run(main())
     assert (early.reason, late.reason, transport.ending) == ("shutdown", "shutdown", "aborted")
-    assert (hub.streams, hub.store.keys()) == ({}, [])
+    assert (len(hub.streams), hub.store.keys()) == (0, [])
 
 
 def test_a_farewell_that_fails_is_logged_and_the_drain_goes_on(caplog):
@@ -527,24 +525,35 @@ def test_a_dispatch_that_ignores_being_cancelled_is_left_behind(caplog):
 
 
 @pytest.mark.parametrize("end", ["drain", "stop"])
-def test_a_stage_that_waits_for_the_departed_ends_with_the_hub(end):
-    """What closing sets off is waited for, and no task is left over."""
-    ended = []
+def test_a_stage_that_must_be_awaited_does_not_delay_a_departure(end, caplog):
+    """Around a closing no stage may wait: it is an error, the stream is gone, and no task is left."""
 
-    async def slow(ctx):
-        if ctx.actions == [("sse_closed",)]:
-            await turns()
-            ended.append(ctx.system["sse"].key.id)
+    async def never():
+        await asyncio.Event().wait()
+
+    def wait(ctx):
+        return never() if ctx.kind == "closing" else None
 
     async def main():
-        hub = Hub(interceptors=[{"id": "slow", "before_dispatch": slow}])
+        hub = Hub(interceptors=[{"id": "waits", "before_dispatch": wait}])
         hub.start()
         enter(hub, "brian")
         await (hub.drain(window=0, timeout=5) if end == "drain" else hub.stop())
-        assert not hub.tasks
+        assert (len(hub.streams), hub.store.keys(), hub.tasks) == (0, [], set())
 
     asyncio.run(main())
-    assert ended == ["brian"]
+    [line] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert isinstance(line.exc_info[1], StageAwaitError)
+
+
+def test_a_coroutine_function_is_refused_as_a_stage_of_the_hub():
+    """It would run around every dispatch, and the order of what is sent would depend on it."""
+
+    async def slow(ctx):
+        await asyncio.sleep(0)
+
+    with pytest.raises(RegistryError, match="'slow': before_dispatch is a coroutine function"):
+        Hub(interceptors=[{"id": "slow", "before_dispatch": slow}])
 
 
 @pytest.mark.parametrize("end", ["drain", "stop"])
@@ -574,15 +583,13 @@ def test_a_question_about_rights_that_hangs_holds_the_end_up_no_longer_than_anyb
 
 
 def test_a_stream_that_opens_late_does_not_prolong_the_end():
-    """A stage that never ends, for a stream that was cut after everything else, is cancelled too."""
-
-    async def never(ctx):
-        if ctx.actions == [("sse_closed",)]:
-            await asyncio.Event().wait()
+    """An effect that never ends, for a stream that was cut after everything else, is cancelled too."""
+    registry = waiting_registry()
 
     async def main():
-        hub = Hub(interceptors=[{"id": "never", "before_dispatch": never}])
+        hub = Hub(registries=[registry])
         hub.start()
+        hub.on_evict(lambda key, connection, cause: hub.dispatch(("wait",)))
 
         class Closing:
             """A server that takes its time, in which a stream opens."""
@@ -600,7 +607,7 @@ def test_a_stream_that_opens_late_does_not_prolong_the_end():
 
     took, hub = asyncio.run(main())
     assert took < 0.7
-    assert (hub.streams, hub.tasks) == ({}, set())
+    assert (len(hub.streams), hub.tasks) == (0, set())
 
 
 # -- signals
@@ -684,7 +691,7 @@ def test_the_process_is_ended_where_something_was_left_behind(exits, left, caplo
         left_behind = hub.spawn(never()) if left == "dispatch" else asyncio.ensure_future(greet())
         began = time.monotonic()
         await signalled(hub, signal.SIGTERM, window=0, timeout=0.1)
-        assert (hub.streams, hub.tasks) == ({}, set())
+        assert (len(hub.streams), hub.tasks) == (0, set())
         await eventually(lambda: exits, patience=2)
         took = time.monotonic() - began
         over.append(True)

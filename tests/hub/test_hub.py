@@ -38,16 +38,11 @@ def key(name, category="lobby"):
 
 def enter(hub, name, category="lobby"):
     """Store an open connection without a socket, as the web room does."""
-    connection, transport = recording_connection(on_end=lambda ended: depart(hub, ended))
+    connection, transport = recording_connection(on_end=hub.streams.end)
     connection.key = key(name, category)
     hub.store.put(connection.key, connection)
-    hub.watch.add(connection)
+    hub.streams.opened(connection)
     return connection, transport
-
-
-def depart(hub, connection):
-    hub.ended(connection)
-    hub.dispatch([("sse_closed",)], system={"sse": connection})
 
 
 def lobby(**store):
@@ -366,7 +361,7 @@ async def test_the_timer_ends_leases_on_time():
     began = loop.time()
     connection, _ = recording_connection()
     hub.store.put(key("brian"), connection)
-    hub.opened(connection)
+    hub.streams.opened(connection)
     when, cause = await ended
     assert cause == "expired"
     assert 1.0 <= when - began < 1.2
@@ -583,11 +578,11 @@ def test_revoking_writes_what_was_dispatched_before_and_nothing_later():
         transports = {}
         for name in ("quick", "slow", "doubted", "other"):
             connection, transports[name] = recording_connection(
-                on_end=lambda ended: depart(hub, ended), writer=hub.writer
+                on_end=hub.streams.end, writer=hub.writer
             )
             connection.key = key(name, "kitchen" if name == "other" else "lobby")
             hub.store.put(connection.key, connection)
-            hub.opened(connection)
+            hub.streams.opened(connection)
             if name == "slow":
                 transports[name].stalled = True
                 await hub.dispatch(with_connection(connection.key, send("on its way")))

@@ -19,6 +19,7 @@ from sfere_tornado import (
 )
 from sfere_tornado.config import GraceConfig, HistoryConfig, KeepConfig, PresenceConfig, parse
 from sfere_tornado.dispatch import fail_fast
+from sfere_tornado.effects.visit import visit_of
 from sfere_tornado.errors import EventTooLargeError, HubError, RegistryError
 from sfere_tornado.history import Keep
 from sfere_tornado.presence import MAX_MEMBERS, Grace
@@ -56,7 +57,7 @@ class World:
         return connection, transport
 
     def ended(self, connection):
-        self.hub.ended(connection)
+        self.hub.streams.end(connection)
         self.hub.dispatch([("sse_closed",)], system={"sse": connection})
 
     def pass_time(self, seconds):
@@ -353,7 +354,9 @@ def test_where_live_events_begin_is_noted_when_it_is_stored():
     """The opener learns the place in the sequence of the very moment in which events begin to reach the stream."""
     seen = []
     registry = Registry("look")
-    registry.effect("nothing")(lambda ctx: seen.append(ctx.dispatch_data.get("stored_position")))
+    registry.effect("nothing")(
+        lambda ctx: seen.append(visit_of(ctx).position if visit_of(ctx) else None)
+    )
     made = World(registries=[registry], history=HistoryConfig())
     for _ in range(3):
         made.hub.dispatch(broadcast(LOBBY, send("x")))

@@ -9,8 +9,8 @@ import pytest
 
 from sfere_tornado import ANY, Key, MemoryStore, Registry, broadcast, send, sse_closed
 from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.effects.keyed import connections
-from sfere_tornado.effects.streams import sse
+from sfere_tornado.effects.keyed import KeyedEffects
+from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.errors import KeyShapeError, NoConnectionError, PresenceFullError
 from sfere_tornado.presence import MAX_METAS, Grace, Presence
 from sfere_tornado.presence import events as presence_events
@@ -43,13 +43,10 @@ class House:
         self.store.on_removal = self.close_removed
         self.changes = []
         options.setdefault("on_change", [self.changes.append])
+        self.presence = presence(self.room, self.store, **options)
+        self.on_wait = options.get("on_wait")
         self.dispatcher = Dispatcher(
-            [
-                sse(),
-                connections(self.store),
-                presence(self.room, self.store, **options),
-                *registries,
-            ],
+            [StreamEffects(), KeyedEffects(self.store), self.presence, *registries],
             interceptors=interceptors,
         )
         self.dispatch = self.dispatcher.dispatch
@@ -73,7 +70,13 @@ class House:
         return Client(connection, transport, told)
 
     def ended(self, connection):
+        """Do what the hub does at the end of a stream."""
         self.dispatch([sse_closed()], system={"sse": connection})
+        changes = self.presence.depart(connection)
+        if self.on_wait is not None:
+            self.on_wait()
+        if changes:
+            self.dispatch(announce(changes))
 
     def expire(self, seconds=0.0):
         """Let time pass, and do what the hub's tick does."""
@@ -392,7 +395,7 @@ def test_away_and_back_are_told():
             assert house.dispatch(effect).errors == []
         assert ann.roster() == brian.roster() == {"ann": False, "brian": away}
     assert house.kinds() == [("away", "brian"), ("back", "brian")]
-    house.dispatch(hide(), dispatch_data={"stored_key": key("brian")})
+    house.dispatch(hide(), dispatch_data={"key": ("lobby", "brian")})
     assert house.kinds() == [("away", "brian")]
 
 

@@ -205,7 +205,7 @@ async def test_a_stage_refuses_a_stream(serve, caplog):
     closings = []
 
     def require_user(ctx):
-        if ctx.actions == [("sse_closed",)]:
+        if ctx.kind == "closing":
             closings.append(ctx.system["sse"])
         elif not ctx.system["request"].headers.get("X-User"):
             raise HTTPError(401)
@@ -234,7 +234,7 @@ async def test_a_stage_that_halts_keeps_the_stream_closed(serve):
     """A halted opening answers what the stage has prepared."""
 
     def halt(ctx):
-        if ctx.actions != [("sse_closed",)]:
+        if ctx.kind != "closing":
             ctx.system["handler"].set_status(204)
             ctx.halt()
 
@@ -349,18 +349,22 @@ async def test_on_close_comes_once_after_the_store_has_let_go(serve, caplog):
 
 @pytest.mark.gen_test
 async def test_an_awaiting_stage_does_not_delay_a_departure(serve):
-    """A stage that is awaited, or never comes back, does not keep the departed in the store."""
-    never = asyncio.Event()
+    """A coroutine function as a stage runs around the opening, and not around the departure."""
+    kinds = []
 
     async def look_up(ctx):
-        if ctx.actions == [("sse_closed",)]:
-            await never.wait()
+        kinds.append(ctx.kind)
+        if ctx.kind == "closing":
+            await asyncio.Event().wait()
 
-    hub, app = application(interceptors=[{"id": "slow", "before_dispatch": look_up}])
+    class Looking(Events):
+        interceptors = [{"id": "slow", "before_dispatch": look_up}]
+
+    hub, app = application(Looking)
     client = await StreamClient.open(serve(app) + "/events")
     client.close()
     await eventually(lambda: not hub.store.keys(), patience=1)
-    never.set()
+    assert kinds == ["opening"]
 
 
 @pytest.mark.gen_test

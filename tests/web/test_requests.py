@@ -20,7 +20,7 @@ def traced(name, trace, only=("before_dispatch", "after_dispatch")):
 
     def stage(which):
         def note(ctx):
-            if ctx.system.get("answer") is not None:
+            if ctx.kind == "request":
                 trace.append(f"{which} {name}")
 
         return note

@@ -1,0 +1,89 @@
+"""A client's request, or its event stream, as the library's own stages and effects see it.
+
+The web room makes a :class:`Visit` for each request and gives it to the dispatch as its subject. No
+stage can replace it, so nothing that an interceptor changes decides what is stored or purged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncio import Task
+    from collections.abc import Callable, Mapping
+
+    from ..dispatch import Chain, Context
+    from ..keys import Key
+    from ..streams.connection import Connection
+
+__all__ = ("VISIT", "Visit", "visit_of")
+
+#: Where a dispatch without a subject keeps its visit: the key in the dispatch data.
+VISIT = "visit"
+
+
+class Visit:
+    """One request, or one event stream from its request to its end.
+
+    Args:
+        connection: the stream that the request opens; None for a request that opens none.
+        key: returns ``(category, id)``, or None for a client without a key.
+        meta: returns what presence is to know of the stream.
+        answer: runs the verb method, or opens the stream.
+        system: of the request: ``request`` and ``handler``.
+        chain: the interceptors around the handler.
+        on_close: the handler's listener for the end of the stream.
+    """
+
+    __slots__ = (
+        "admitted",
+        "answer",
+        "chain",
+        "connection",
+        "key",
+        "key_of",
+        "meta_of",
+        "on_close",
+        "opened",
+        "opener",
+        "position",
+        "system",
+    )
+
+    def __init__(
+        self,
+        connection: Connection | None = None,
+        *,
+        key: Callable[[], Any] | None = None,
+        meta: Callable[[], Mapping[str, Any]] | None = None,
+        answer: Callable[[Context], Any] | None = None,
+        system: Mapping[str, Any] | None = None,
+        chain: Chain | None = None,
+        on_close: Callable[[Connection], object] | None = None,
+    ) -> None:
+        self.connection: Connection | None = connection
+        self.key_of: Callable[[], Any] | None = key
+        self.meta_of: Callable[[], Mapping[str, Any]] | None = meta
+        self.answer: Callable[[Context], Any] | None = answer
+        self.system: Mapping[str, Any] = system or {}
+        self.chain: Chain | None = chain
+        self.on_close: Callable[[Connection], object] | None = on_close
+        #: The whole key, once the sfere interceptor has asked for it.
+        self.key: Key | None = None
+        #: Where the history stood when the stream was stored: what came before is replayed.
+        self.position: int | None = None
+        #: Whether the stream counts against the limits.
+        self.admitted: bool = False
+        #: Whether the response has begun.
+        self.opened: bool = False
+        #: The task that opens the stream.
+        self.opener: Task[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Visit key={self.key} connection={self.connection!r}>"
+
+
+def visit_of(ctx: Context) -> Visit | None:
+    """Return the visit that a dispatch is about, continuations included; None where there is none."""
+    subject = ctx.subject
+    return subject if isinstance(subject, Visit) else ctx.dispatch_data.get(VISIT)

@@ -1,0 +1,157 @@
+"""Every open stream of a hub, from its admission to its end, and the one way out.
+
+How a stream ends. The client, a bound, the server or an error ends the :class:`.Connection`, which calls
+:meth:`Streams.end`, once. That method does all that has to be done, in one order: the watch, the limits,
+then the dispatch of ``sse_closed`` through the chain, in which the sfere interceptor purges the store;
+then, whatever the chain did, the store and presence; last the handler's own listener.
+
+Laws:
+
+- **Nothing that an application may override, replace or raise keeps a stream from ending.** No method of
+  a handler stands between the socket and :meth:`Streams.end`, and what the chain was to do is done
+  after it again: a second purge finds nothing.
+- **A departure waits for nothing.** A stage that must be awaited does not run here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..effects.streams import sse_closed
+from ..effects.visit import Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..dispatch import Dispatcher
+    from ..stores import Store
+    from ..stores.admission import Admission
+    from ..streams.connection import Connection
+    from .watch import Watch
+
+__all__ = ("Streams", "call_guarded")
+
+log = logging.getLogger("sfere_tornado.hub")
+
+
+class Streams:
+    """The streams of a hub that count against its limits, in the order of coming.
+
+    Args:
+        store: where connections are stored by key.
+        watch: looks after open streams.
+        admission: counts them against the limits.
+        dispatcher: through whose chain an end is said.
+        system: the hub's.
+        depart: has presence record that a connection has departed; None without presence.
+        set_alarm: looks what is due next, because it may be due earlier.
+    """
+
+    def __init__(
+        self,
+        store: Store[Connection],
+        watch: Watch,
+        admission: Admission,
+        dispatcher: Dispatcher,
+        system: Mapping[str, Any],
+        depart: Callable[[Connection], object] | None,
+        set_alarm: Callable[[], object],
+    ) -> None:
+        self._store = store
+        self._watch = watch
+        self._admission = admission
+        self._dispatcher = dispatcher
+        self._system = system
+        self._depart = depart
+        self._set_alarm = set_alarm
+        self._visits: dict[Connection, Visit] = {}
+
+    def __repr__(self) -> str:
+        return f"<Streams: {len(self._visits)}>"
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._visits)
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._visits
+
+    def openers(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of the requests that have opened the streams."""
+        return [visit.opener for visit in self._visits.values() if visit.opener is not None]
+
+    def admit(self, connection: Connection, visit: Visit) -> None:
+        """Count a stream against the limits, before anything else is done for it.
+
+        Raises:
+            LimitReachedError: when there are too many; nothing was counted then.
+        """
+        self._admission.enter(connection.remote)
+        self._visits[connection] = visit
+        visit.admitted = True
+
+    def opened(self, connection: Connection, visit: Visit | None = None) -> None:
+        """Look after a stream whose response was begun by the present task.
+
+        A stream that has ended is left alone.
+        """
+        if connection.reason is not None:
+            return
+        visit = self._visits.setdefault(connection, visit or Visit(connection))
+        visit.opened = True
+        with suppress(RuntimeError):  # no event loop runs, in a test
+            visit.opener = asyncio.current_task()
+        self._watch.add(connection)
+        self._set_alarm()
+
+    def end(self, connection: Connection) -> None:
+        """Do everything that the end of a stream asks for; see the module.
+
+        Args:
+            connection: the stream, whose ``reason`` says why it has ended; one that was never admitted
+                is purged, and nothing is said of it.
+        """
+        visit = self._visits.pop(connection, None)
+        self._watch.remove(connection)
+        if visit is not None and visit.admitted:
+            self._admission.leave(connection.remote)
+        # Of a stream that was refused, or left before it was stored, there is nothing to say.
+        news = visit is not None and (visit.opened or connection.key is not None)
+        try:
+            if visit is not None and news:
+                call_guarded(self._say, connection, visit)
+        finally:
+            self._store.purge_connection(connection)
+            if self._depart is not None:
+                self._depart(connection)
+        if visit is not None and news and visit.on_close is not None:
+            call_guarded(visit.on_close, connection)
+
+    def _say(self, connection: Connection, visit: Visit) -> None:
+        self._dispatcher.dispatch(
+            sse_closed(),
+            system={**self._system, **visit.system, "sse": connection},
+            chain=visit.chain,
+            kind="closing",
+            subject=visit,
+        )
+
+
+def call_guarded(hook: Callable[..., object], *arguments: Any) -> None:
+    """Call a hook; log what it raises, and let nothing but a keyboard interrupt pass.
+
+    Whoever ends a thousand streams must be able to end the others. A task's own cancellation is thrown
+    where the task awaits, never out of a plain call; so what comes out of one is the hook's own fault,
+    an exit request included: the end of a process is the hub's to arrange.
+    """
+    try:
+        hook(*arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        log.exception("%r failed for %r", hook, arguments[0] if arguments else None)
