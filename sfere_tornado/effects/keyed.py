@@ -24,8 +24,8 @@ from ..dispatch import Effect, Registry
 from ..errors import EffectShapeError, KeyShapeError, StoreError
 from ..keys import DEFAULT_SCOPE, Exclude, Key, KeyLike, Pattern, PatternLike, as_key, as_pattern
 from ..streams.connection import Connection
-from ..streams.fanout import Fanout
 from ..streams.writer import AT_ONCE, Delivery
+from .receivers import Receivers
 from .visit import VISIT, Visit
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..history import History
     from ..stores import Store
     from ..stores.admission import Admission
+    from ..streams.fanout import Fanout
     from ..streams.writer import Failure, Writer
 
 __all__ = ("BroadcastResult", "KeyedEffects", "broadcast", "default_scope", "with_connection")
@@ -186,9 +187,8 @@ class KeyedEffects(Registry):
         super().__init__("connections")
         self._store = store
         self._scope_of = id_fn or default_scope
-        self._writer = writer
         self._admission = admission
-        self._history = history
+        self._receivers = Receivers(store, writer, history)
         self.innermost(
             {"id": "sfere", "before_dispatch": self._find_or_store, "before_action": self._purge}
         )
@@ -215,9 +215,9 @@ class KeyedEffects(Registry):
             return
         visit.key = key = _full_key(self._scope_of(ctx), inner)
         if own is None:
-            connections = self._store.get(key)
-            if connections or _is_kept(self._history, key):
-                ctx.system["sse"] = _as_one(connections, self._writer, key, self._history)
+            target = self._receivers.at(key, self._store.get(key))
+            if target is not None:
+                ctx.system["sse"] = target
         elif isinstance(own, Connection):
             self._store_under(key, own, visit)
 
@@ -238,9 +238,8 @@ class KeyedEffects(Registry):
             if first:
                 connection.key = None
             raise
-        if self._history is not None:
-            # From here on its events wait for it; what came before is replayed, up to just here.
-            visit.position = self._history.position
+        # From here on its events wait for it; what came before is replayed, up to just here.
+        visit.position = self._receivers.position()
 
     def _purge(self, ctx: Context) -> None:
         if ctx.action[0] != "sse_closed":
@@ -263,13 +262,10 @@ class KeyedEffects(Registry):
             raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
         if not effects:
             return None
-        pattern, exclude = options["pattern"], options.get("exclude", ())
-        connections = self._store.connections(pattern, exclude=exclude)
+        fanout = self._receivers.matching(options["pattern"], options.get("exclude", ()))
         if options.get("each"):
-            return _to_each(ctx, connections, effects)
-        return _to_all(
-            ctx, Fanout(connections, self._writer, pattern=pattern, exclude=exclude), effects
-        )
+            return _to_each(ctx, fanout.connections, effects)
+        return _to_all(ctx, fanout, effects)
 
     def _with_connection(self, ctx: Context, key: Any, *effects: Effect) -> Dispatched | None:
         """Dispatch effects to the connections of exactly one key.
@@ -278,12 +274,8 @@ class KeyedEffects(Registry):
             key: the whole key.
             effects: what to dispatch.
         """
-        connections = self._store.peek(key)
-        if not effects or not (connections or _is_kept(self._history, as_key(key))):
-            return None
-        return ctx.dispatch(
-            effects, system={"sse": _as_one(connections, self._writer, as_key(key), self._history)}
-        )
+        target = self._receivers.at(as_key(key), self._store.peek(key)) if effects else None
+        return None if target is None else ctx.dispatch(effects, system={"sse": target})
 
 
 def _full_key(scope: Any, inner: Any) -> Key:
@@ -292,18 +284,6 @@ def _full_key(scope: Any, inner: Any) -> Key:
             "id_fn returned no scope; without one, strangers would share a key", inner
         )
     return as_key((scope, inner))
-
-
-def _is_kept(history: History | None, key: Key) -> bool:
-    return history is not None and history.categories.get(key.category, history.keep).count > 0
-
-
-def _as_one(
-    found: Sequence[Connection], writer: Writer, key: Key, history: History | None
-) -> Connection | Fanout:
-    if len(found) == 1 and not _is_kept(history, key):
-        return found[0]
-    return Fanout(found, writer, pattern=key)
 
 
 def _to_all(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncio import Task
     from collections.abc import Callable, Mapping
 
     from ..dispatch import Chain, Context
@@ -77,7 +76,7 @@ class Visit:
         #: Whether the response has begun.
         self.opened: bool = False
         #: The task that opens the stream.
-        self.opener: Task[Any] | None = None
+        self.opener: Any = None
 
     def __repr__(self) -> str:
         return f"<Visit key={self.key} connection={self.connection!r}>"
