@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-__all__ = ("MAX_CALLBACKS_IN_A_ROW", "Callbacks")
+__all__ = ("MAX_CALLBACKS_IN_A_ROW", "Callbacks", "call_guarded")
 
 #: Callbacks called in one run, 20,000: two for each connection of a full store of default size,
 #: which may all leave in one call. More is most likely a callback that causes itself, which must
@@ -77,16 +77,7 @@ class Callbacks:
             while self.waiting and called < self._limit:
                 callback, arguments = self.waiting.popleft()
                 called += 1
-                try:
-                    callback(*arguments)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException:
-                    # A callback awaits nothing, so a CancelledError here is not the loop's own
-                    # cancellation but the callback's fault, like a SystemExit.
-                    self._logger.exception(
-                        "%s: the callback %r failed; the others are called", self._name, callback
-                    )
+                call_guarded(self._logger, f"{self._name}: the callback", callback, *arguments)
         finally:
             self.running = False
         if self.waiting:
@@ -97,3 +88,30 @@ class Callbacks:
                 called,
                 len(self.waiting),
             )
+
+
+def call_guarded(
+    logger: logging.Logger, what: str, hook: Callable[..., object], *arguments: Any
+) -> None:
+    """Call a plain hook of the application; log what it raises, and go on.
+
+    A hook awaits nothing. So a CancelledError out of it is not the loop's cancellation of the
+    present task, which is thrown where the task awaits, but the fault of the hook, like a
+    GeneratorExit or a SystemExit. Passed on, it would keep the caller from ending the other
+    streams.
+
+    Args:
+        logger: where the failure is logged.
+        what: what the hook is, for the log line.
+        hook: the hook.
+        arguments: its arguments.
+
+    Raises:
+        KeyboardInterrupt: when the hook, or a signal during it, raises that.
+    """
+    try:
+        hook(*arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        logger.exception("%s %r failed for %r; the others are called", what, hook, arguments)

@@ -10,6 +10,7 @@ import logging
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..callbacks import call_guarded
 from ..errors import RegistryError
 
 if TYPE_CHECKING:
@@ -90,9 +91,4 @@ class Departures:
 
     def _tell(self, key: Key, connection: Connection, cause: Cause) -> None:
         for callback in self.callbacks:
-            try:
-                callback(key, connection, cause)
-            except Exception:
-                log.exception(
-                    "on_evict callback %r failed for key %s, cause %s", callback, key, cause
-                )
+            call_guarded(log, "on_evict callback", callback, key, connection, cause)

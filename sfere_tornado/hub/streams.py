@@ -20,6 +20,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..callbacks import call_guarded
 from ..effects.streams import sse_closed
 from ..effects.visit import Visit
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..streams.connection import Connection
     from .watch import Watch
 
-__all__ = ("Streams", "call_guarded")
+__all__ = ("Streams",)
 
 log = logging.getLogger("sfere_tornado.hub")
 
@@ -124,13 +125,13 @@ class Streams:
         news = visit is not None and (visit.opened or connection.key is not None)
         try:
             if visit is not None and news:
-                call_guarded(self._say, connection, visit)
+                call_guarded(log, "the closing", self._say, connection, visit)
         finally:
             self._store.purge_connection(connection)
             if self._depart is not None:
                 self._depart(connection)
         if visit is not None and news and visit.on_close is not None:
-            call_guarded(visit.on_close, connection)
+            call_guarded(log, "on_close", visit.on_close, connection)
 
     def _say(self, connection: Connection, visit: Visit) -> None:
         self._dispatcher.dispatch(
@@ -140,18 +141,3 @@ class Streams:
             kind="closing",
             subject=visit,
         )
-
-
-def call_guarded(hook: Callable[..., object], *arguments: Any) -> None:
-    """Call a hook; log what it raises, and let nothing but a keyboard interrupt pass.
-
-    Whoever ends a thousand streams must be able to end the others. A task's own cancellation is thrown
-    where the task awaits, never out of a plain call; so what comes out of one is the hook's own fault,
-    an exit request included: the end of a process is the hub's to arrange.
-    """
-    try:
-        hook(*arguments)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        log.exception("%r failed for %r", hook, arguments[0] if arguments else None)

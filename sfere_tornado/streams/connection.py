@@ -28,6 +28,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..callbacks import call_guarded
 from ..defaults import MAX_OUTBOX
 from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
@@ -332,11 +333,8 @@ class Connection:
         self.outbox = self._on_way = 0
         callback, self._on_end = self._on_end, None
         if callback is not None:
-            try:
-                callback(self)
-            except Exception:
-                # Whoever ends many streams must be able to end the others, and this one's socket.
-                log.exception("on_end callback %r failed for %r", callback, self)
+            # The code that ends many streams must be able to end the others, and this socket.
+            call_guarded(log, "on_end callback", callback, self)
         return True
 
     def health(self) -> Health:

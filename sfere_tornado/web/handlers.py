@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from ..callbacks import call_guarded
 from ..dispatch import effect
 from ..effects.visit import Visit
 from ..errors import KeyTakenError, LimitReachedError, PresenceFullError, StoreFullError
-from ..hub.streams import call_guarded
 from ..presence import MAX_LABEL
 from ..streams.connection import Connection
 from ..wire.compression import HEADER, accepts_gzip
@@ -296,7 +296,7 @@ class SSEMixin(InterceptorMixin):
             # A hook, or a stage, is being awaited for a client that has left.
             self._cancelled = task
             task.cancel()
-        call_guarded(self.on_connection_close)
+        call_guarded(log, "on_connection_close", self.on_connection_close)
 
     def _abandoned(self, task: asyncio.Task[Any] | None) -> bool:
         """Tell whether the task was cancelled because the client has left."""
