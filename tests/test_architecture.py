@@ -143,12 +143,6 @@ STILL_TO_CUT = {
         "streams.connection: told",
         "streams.writer: held",
         "streams.writer: part",
-        "testing.contracts.store: told",
-        "testing.contracts.store_callbacks: given",
-        "testing.contracts.store_callbacks: told",
-        "testing.contracts.store_patterns: part",
-        "testing.contracts.store_rules: found",
-        "testing.contracts.store_rules: told",
         "web.opening: part",
     },
 }

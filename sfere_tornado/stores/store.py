@@ -295,7 +295,8 @@ class IndexedStore(Store[C]):
         they did.
         """
         leases = self._entries.leases
-        if leases is not None and leases.due():
+        due = leases is not None and leases.due()
+        if leases is not None and due:
             # A callback's calls share the slice of the call that caused it. With a slice each,
             # 4,000 leases that end together would all be removed in the first call.
             if not self._callbacks.running:
@@ -304,7 +305,9 @@ class IndexedStore(Store[C]):
                 self._remove(entry, "expired", None)
         if self._callbacks.waiting:
             self._callbacks.run()
-        return leases.now if leases is not None and leases.behind else None
+            # They may have taken time, and leases may have ended in it.
+            due = leases is not None and leases.due()
+        return leases.now if leases is not None and due and leases.behind else None
 
     def _make_way(self, key: Key, ended: float) -> float | None:
         """Remove what has ended and would refuse a newcomer: under its key, and one of a full store.

@@ -17,7 +17,7 @@ from ...keys import ANY, Key
 from ...stores import MAX_KEYS_PER_CONNECTION, CategoryRules
 from .store_callbacks import CallbackRules
 from .store_patterns import PatternRules
-from .store_rules import ANN, BRIAN, LOBBY, raises, same, tell
+from .store_rules import ANN, BRIAN, LOBBY, raises, record, same
 
 __all__ = ("StoreContract",)
 
@@ -166,13 +166,16 @@ class StoreContract(PatternRules, CallbackRules):
         same(store.renew(ann), True)
 
     def test_clearing_removes_everything(self) -> None:
-        """All connections leave, each told, and the store takes new ones."""
+        """All connections leave, with a callback each, and the store takes new ones."""
         store, ann, brian = self.make_store(), object(), object()
-        told = tell(store)
+        recorded = record(store)
         for key, connection in ((ANN, ann), (ANN, brian), (BRIAN, ann)):
             store.put(key, connection)
         same(len(store.clear()), 3)
-        same((len(store), store.keys(), len(told.removals), len(told.evictions)), (0, [], 3, 2))
+        same(
+            (len(store), store.keys(), len(recorded.removals), len(recorded.evictions)),
+            (0, [], 3, 2),
+        )
         store.put(ANN, ann)
         same(store.peek(ANN), (ann,))
 
@@ -197,19 +200,19 @@ class StoreContract(PatternRules, CallbackRules):
         """Storing a connection under a key it has removes nothing and tells nobody, whatever the rule."""
         for same_key in ("join", "replace", "refuse"):
             store, ann = self.make_store(same_key=same_key, maxsize=1), object()
-            told = tell(store)
+            recorded = record(store)
             store.put(ANN, ann)
             same((store.put(ANN, ann), store.get(ANN), len(store)), ([], (ann,), 1))
-            same((told.removals, told.evictions), ([], []))
+            same((recorded.removals, recorded.evictions), ([], []))
 
     def test_the_newest_replaces_the_others(self) -> None:
         """With ``replace`` the old connection leaves, cause ``replaced``, and its key is held all the while."""
         store, old, new = self.make_store(same_key="replace"), object(), object()
-        told = tell(store)
+        recorded = record(store)
         store.put(ANN, old)
         same(store.put(ANN, new), [(ANN, old, "replaced", 1)])
         same(store.get(ANN), (new,))
-        same(told.evictions, [(ANN, old, "replaced")])
+        same(recorded.evictions, [(ANN, old, "replaced")])
 
     def test_a_late_close_of_a_replaced_connection_is_harmless(self) -> None:
         """The successor stays when the connection that it replaced closes afterwards."""
@@ -228,10 +231,10 @@ class StoreContract(PatternRules, CallbackRules):
     def test_a_held_key_is_refused(self) -> None:
         """With ``refuse`` a second connection is an error that names the key, and changes nothing."""
         store, first = self.make_store(same_key="refuse"), object()
-        told = tell(store)
+        recorded = record(store)
         store.put(ANN, first)
         error = raises(KeyTakenError, store.put, ANN, object())
-        same((error.key, store.get(ANN), told.removals), (ANN, (first,), []))
+        same((error.key, store.get(ANN), recorded.removals), (ANN, (first,), []))
         store.purge(ANN)
         store.put(ANN, object())
 
@@ -251,19 +254,19 @@ class StoreContract(PatternRules, CallbackRules):
     def test_a_full_store_refuses_a_newcomer(self) -> None:
         """At ``maxsize`` a newcomer is an error with the bound, nothing has changed, and room made is room."""
         store = self.make_store(maxsize=2)
-        told = tell(store)
+        recorded = record(store)
         ann = object()
         store.put(ANN, ann)
         store.put(BRIAN, ann)
         error = raises(StoreFullError, store.put, ("default", ("lobby", "chris")), object())
-        same((error.maxsize, store.keys(), told.removals), (2, [ANN, BRIAN], []))
+        same((error.maxsize, store.keys(), recorded.removals), (2, [ANN, BRIAN], []))
         store.purge(ANN)
         store.put(ANN, object())
 
     def test_a_full_store_may_evict_the_longest_idle(self) -> None:
         """With ``evict`` the one without a sign of life for longest leaves, cause ``size``; get and renew are signs."""
         store, people = self.make_store(maxsize=3, on_full="evict"), [object() for _ in range(6)]
-        told = tell(store)
+        recorded = record(store)
         keys = [("default", ("lobby", number)) for number in range(6)]
         for number in range(3):
             store.put(keys[number], people[number])
@@ -275,15 +278,15 @@ class StoreContract(PatternRules, CallbackRules):
         store.put(keys[0], people[0])
         same(store.put(keys[4], people[4]), [(keys[1], people[1], "size", 0)])
         same(store.put(keys[5], people[5]), [(keys[3], people[3], "size", 0)])
-        same((len(store), [cause for _, _, cause in told.evictions]), (3, ["size"] * 3))
+        same((len(store), [cause for _, _, cause in recorded.evictions]), (3, ["size"] * 3))
 
     def test_an_eviction_for_a_newcomer_of_the_same_key_is_no_departure(self) -> None:
         """When the evicted one's key is the newcomer's, the key has not let go."""
         store, first, second = self.make_store(maxsize=1, on_full="evict"), object(), object()
-        told = tell(store)
+        recorded = record(store)
         store.put(ANN, first)
         same(store.put(ANN, second), [(ANN, first, "size", 1)])
-        same((told.evictions, len(told.removals)), ([], 1))
+        same((recorded.evictions, len(recorded.removals)), ([], 1))
 
     def test_keys_of_one_connection_are_bounded(self) -> None:
         """A connection beyond its number of keys is refused; purging one makes room."""

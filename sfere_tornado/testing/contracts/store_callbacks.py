@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import KeyTakenError, StoreFullError
 from ...keys import ANY
-from .store_rules import ANN, BRIAN, StoreRules, raises, same, tell
+from .store_rules import ANN, BRIAN, StoreRules, raises, record, same
 
 if TYPE_CHECKING:
     from ...keys import Key
@@ -19,17 +19,17 @@ class CallbackRules(StoreRules):
 
     def test_on_evict_may_be_given_or_set(self) -> None:
         """``on_evict`` is an argument and an attribute; storing alone calls nothing."""
-        given: list[Any] = []
-        store, ann = self.make_store(on_evict=lambda *call: given.append(call)), object()
+        first_calls: list[Any] = []
+        store, ann = self.make_store(on_evict=lambda *call: first_calls.append(call)), object()
         store.put(ANN, ann)
-        same(given, [])
+        same(first_calls, [])
         store.purge(ANN)
-        same(given, [(ANN, ann, "explicit")])
+        same(first_calls, [(ANN, ann, "explicit")])
         later: list[Any] = []
         store.on_evict = lambda *call: later.append(call)
         store.put(ANN, ann)
         store.purge_connection(ann)
-        same((len(given), later), (1, [(ANN, ann, "explicit")]))
+        same((len(first_calls), later), (1, [(ANN, ann, "explicit")]))
 
     def test_two_tabs_of_one_user_are_one_departure(self) -> None:
         """``on_evict`` is called when a key lets go of its last connection; ``on_removal`` for each, and first."""
@@ -51,15 +51,15 @@ class CallbackRules(StoreRules):
     def test_three_purged_connections_are_three_removals_and_one_eviction(self) -> None:
         """Purging a key with three connections tells of each, and of the key once, with the last."""
         store, tabs = self.make_store(), [object() for _ in range(3)]
-        told = tell(store)
+        recorded = record(store)
         for tab in tabs:
             store.put(ANN, tab)
         store.purge(ANN)
-        same([removal.connection for removal in told.removals], tabs)
-        same(told.evictions, [(ANN, tabs[-1], "explicit")])
+        same([removal.connection for removal in recorded.removals], tabs)
+        same(recorded.evictions, [(ANN, tabs[-1], "explicit")])
 
     def test_in_a_callback_the_store_has_exactly_who_remains(self) -> None:
-        """What has left is gone before anybody is told."""
+        """What has left is gone before the callbacks are called."""
         store = self.make_store()
         seen: list[Any] = []
         store.on_removal = lambda removal: seen.append(
@@ -95,7 +95,7 @@ class CallbackRules(StoreRules):
         same((order, depth[1], len(store)), (list(range(2001)), 1, 0))
 
     def test_callbacks_are_called_in_order(self) -> None:
-        """What a callback causes is told after what was there to tell before."""
+        """What a callback causes is called after what waited before."""
         store, keys = self.make_store(), [("default", ("lobby", number)) for number in range(4)]
         order: list[int] = []
 

@@ -124,4 +124,4 @@ def _some_key(dice: random.Random, parts: tuple[Any, ...]) -> Any:
 
 def _match(pattern: Any, key: Any) -> bool:
     flat = zip((pattern[0], *pattern[1]), (key[0], *key[1]), strict=True)
-    return all(wanted is ANY or wanted == part for wanted, part in flat)
+    return all(wanted is ANY or wanted == value for wanted, value in flat)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...stores import Removal, Store
 
-__all__ = ("ANN", "BRIAN", "LOBBY", "StoreRules", "Told", "raises", "same", "tell")
+__all__ = ("ANN", "BRIAN", "LOBBY", "StoreRules", "Recorded", "raises", "same", "record")
 
 #: Two keys, and the pattern of both.
 ANN: Final = ("default", ("lobby", "ann"))
@@ -32,34 +32,34 @@ class StoreRules:
         raise NotImplementedError
 
 
-class Told:
-    """What a store has told its callbacks."""
+class Recorded:
+    """What the callbacks of a store were called with."""
 
     def __init__(self) -> None:
         self.removals: list[Removal[Any]] = []
         self.evictions: list[tuple[Any, Any, str]] = []
 
 
-def tell(store: Store[Any]) -> Told:
-    """Have a store's callbacks write down what they are told."""
-    told = Told()
-    store.on_removal = told.removals.append
-    store.on_evict = lambda *call: told.evictions.append(call)
-    return told
+def record(store: Store[Any]) -> Recorded:
+    """Have the callbacks of a store record what they are called with."""
+    recorded = Recorded()
+    store.on_removal = recorded.removals.append
+    store.on_evict = lambda *call: recorded.evictions.append(call)
+    return recorded
 
 
-def same(found: object, expected: object) -> None:
+def same(actual: object, expected: object) -> None:
     """Fail unless a store said what the contract says."""
-    if found != expected:
-        raise AssertionError(f"the store said {found!r}; the contract says {expected!r}")
+    if actual != expected:
+        raise AssertionError(f"the store said {actual!r}; the contract says {expected!r}")
 
 
 def raises(error: type[Exception], call: Callable[..., object], *arguments: object) -> Any:
     """Fail unless a call raises an error of a kind; returns the error."""
     try:
-        found = call(*arguments)
+        actual = call(*arguments)
     except error as raised:
         return raised
     raise AssertionError(
-        f"{arguments!r} was taken, with result {found!r}; the contract says {error.__name__}"
+        f"{arguments!r} was taken, with result {actual!r}; the contract says {error.__name__}"
     )
