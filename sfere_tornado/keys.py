@@ -6,8 +6,8 @@ server, never from the client. A pattern has the same shape, with :data:`ANY` in
 
 Two rules live here and nowhere else:
 
-- **Only the object** :data:`ANY` **is a wildcard.** No string is, so a client who calls himself
-  ``*`` or ``ANY`` matches himself and nobody else.
+- **Only the object** :data:`ANY` **is a wildcard.** No string is, so a client that calls itself
+  ``*`` or ``ANY`` matches only itself.
 - **A key is complete.** None and :data:`ANY` are refused in every part of a key: a forgotten value
   must not become an address that many clients share.
 
@@ -42,7 +42,7 @@ __all__ = (
     "parse_pattern",
 )
 
-#: The scope of all connections when an application has only one.
+# The scope of all connections when an application has only one.
 DEFAULT_SCOPE: Final = "default"
 
 
@@ -72,10 +72,9 @@ class _Parts(NamedTuple):
 
 
 class Key(_Parts):
-    """The address of connections: ``(scope, (category, id))``, equal to the plain tuple of the same parts.
+    """The address of connections: ``(scope, (category, id))``, equal to the plain tuple.
 
-    It is checked when it is made, see :func:`as_key`; what is a Key already need not be checked
-    again.
+    It is checked when it is made, see :func:`as_key`.
     """
 
     __slots__ = ()
@@ -129,7 +128,7 @@ def as_key(value: object) -> Key:
 
     Args:
         value: ``(scope, (category, id))``, a tuple or list of tuples or lists; parts are hashable,
-            neither None nor ANY.
+            not None and not ANY.
 
     Raises:
         KeyShapeError: for any other shape, and for parts that are not allowed in a key.
@@ -211,8 +210,7 @@ def format_pattern(value: object) -> str:
         KeyShapeError: when ``value`` is neither.
     """
     pattern = as_pattern(value)
-    # A part may hold a lone surrogate, which a client's JSON can say; it must still be possible to
-    # print it.
+    # A client's JSON can contain a lone surrogate; it must be possible to print it in a log line.
     parts = (pattern.scope, *pattern.inner)
     return "/".join(
         "*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts
@@ -231,7 +229,7 @@ def parse_pattern(text: str) -> Pattern:
 
     Raises:
         KeyShapeError: when there are not two or three parts, or two of which the second is not
-            ``*``, or a part is no UTF-8.
+            ``*``, or a part is not UTF-8.
     """
     parts = text.split("/")
     if len(parts) == 2 and parts[1] == "*":
