@@ -100,9 +100,9 @@ class Dispatched:
 
     def __init__(self, results: list[Result], errors: list[DispatchError]) -> None:
         #: The effects that succeeded, in the order in which they ran; grows until the dispatch is done.
-        self.results = results
+        self.results: list[Result] = results
         #: What went wrong, in order.
-        self.errors = errors
+        self.errors: list[DispatchError] = errors
         #: Does what could not be done at once; None when there was nothing.
         self.task: asyncio.Future[None] | None = None
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Dispatcher", "log_error")
 
-log = logging.getLogger("sfere_tornado.dispatch")
+log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
 
 def log_error(error: DispatchError) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Entry", "EntryKind", "Registry", "as_registry", "merge")
 
-log = logging.getLogger("sfere_tornado.dispatch")
+log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
 EntryKind: TypeAlias = Literal["effect", "action", "placeholder"]
 F = TypeVar("F", bound="Callable[..., Any]")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_EXPANSION_DEPTH", "Handlers", "Run")
 
-log = logging.getLogger("sfere_tornado.dispatch")
+log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
 #: Actions within actions, 100: far deeper than a design that people can follow. An action that expands
 #: into itself ends here.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Measured", "log_dispatch", "measure")
 
-log = logging.getLogger("sfere_tornado.dispatch")
+log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
 
 class Measured(NamedTuple):

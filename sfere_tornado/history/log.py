@@ -96,7 +96,7 @@ class Log:
 
     def __init__(self, keep: Keep, forgotten: int) -> None:
         #: The place of the latest event in the sequence, kept or not.
-        self.latest = forgotten
+        self.latest: int = forgotten
         self._keep = keep
         self._forgotten = forgotten
         # Those before the start have been dropped.

@@ -116,14 +116,14 @@ class History:
                 raise ValueError(f"{name} is a whole number from 1, not {value!r}")
         if tag is not None and not _ID.fullmatch(f"0-{tag}"):
             raise ValueError(f"a tag has 1 to 32 ASCII letters and digits, not {tag!r}")
-        self.keep = keep or Keep()
-        self.categories = dict(categories or {})
+        self.keep: Keep = keep or Keep()
+        self.categories: dict[Any, Keep] = dict(categories or {})
         self.timer = timer
         self.max_categories = max_categories
         self.part_size = part_size
         self.max_event_size = max_event_size
         #: The place of the latest event in the sequence; 0 before the first one.
-        self.position = 0
+        self.position: int = 0
         self._tag = tag
         # What was for every category; it is never dropped as a whole, for that would be a hole for everybody.
         self._for_all = Log(self.categories.get(ANY, self.keep), 0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ("AFTER_FAILURE", "Alarm")
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 #: Seconds until it rings again after a failure, 1: what is due may still be due, and a loop that does nothing but fail, and
 #: write that into the log, serves nobody.

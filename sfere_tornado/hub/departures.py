@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Departures", "check_callback")
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 def check_callback(callback: object, name: str) -> None:

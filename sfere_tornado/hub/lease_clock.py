@@ -30,7 +30,7 @@ class LeaseClock:
         self._tick = 0.0
         self._last_read = self._last_time = 0.0
         #: Seconds so far that were not counted.
-        self.stood_still = 0.0
+        self.stood_still: float = 0.0
 
     def __repr__(self) -> str:
         return f"<LeaseClock: stood still for {self.stood_still:g} s>"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Questions",)
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 class _Question:

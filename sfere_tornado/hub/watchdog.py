@@ -26,7 +26,7 @@ class Watchdog:
 
     def __init__(self, seconds: float) -> None:
         #: Whether it was let loose; calling it off does not change that.
-        self.loose = False
+        self.loose: bool = False
         self._seconds = seconds
         self._leash = threading.Lock()
         self._leash.acquire()

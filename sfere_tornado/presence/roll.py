@@ -24,7 +24,7 @@ class Roll:
 
     def __init__(self) -> None:
         #: How many there are.
-        self.size = 0
+        self.size: int = 0
         # By scope and category, then by key, in order of joining.
         self._groups: dict[tuple[Any, Any], dict[Key, MemberState]] = {}
 

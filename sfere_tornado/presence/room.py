@@ -72,8 +72,8 @@ class Presence:
     ) -> None:
         if isinstance(max_members, bool) or not isinstance(max_members, int) or max_members < 1:
             raise ValueError(f"max_members is a whole number from 1, not {max_members!r}")
-        self.grace = grace or Grace()
-        self.categories = dict(categories or {})
+        self.grace: Grace = grace or Grace()
+        self.categories: dict[Any, Grace] = dict(categories or {})
         self.timer = timer
         self.max_members = max_members
         self._rules = Rules(self.grace, self.categories)

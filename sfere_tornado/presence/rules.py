@@ -36,8 +36,8 @@ class Rules:
     def __init__(self, grace: Grace, categories: Mapping[Any, Grace]) -> None:
         self._grace = grace
         self._categories = categories
-        self.roll = Roll()
-        self.waits = Waits()
+        self.roll: Roll = Roll()
+        self.waits: Waits = Waits()
         #: The open streams of each connection, by ``id(connection)``: one under each of its keys.
         self.held: dict[int, list[Stream]] = {}
         #: Members without an open stream, by how long.

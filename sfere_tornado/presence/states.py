@@ -43,15 +43,21 @@ class Stream:
         "tab",
     )
 
+    tab: str | None
+    device: str | None
+    since: float
+    data: Any
+    hidden: bool
+
     def __init__(self, state: MemberState, connection: object, meta: Meta) -> None:
-        self.state = state
+        self.state: MemberState = state
         #: None when it has closed.
         self.connection: object = connection
         self.tab, self.device, self.since, self.data, self.hidden = meta
         #: Why it closed.
         self.reason: Reason | None = None
         #: When it is no longer waited for.
-        self.ends = 0.0
+        self.ends: float = 0.0
         #: The number of its place among all that are waited for; None while it is not.
         self.place: int | None = None
 
@@ -72,13 +78,13 @@ class MemberState:
     __slots__ = ("key", "open", "told", "waiting")
 
     def __init__(self, key: Key) -> None:
-        self.key = key
+        self.key: Key = key
         #: Open streams by ``id(connection)``, in order of arrival.
         self.open: dict[int, Stream] = {}
         #: Closed streams that may come back, in order of departure; few enough for a list.
         self.waiting: list[Stream] = []
         #: As the others know it: what they were told last.
-        self.told = Member(key, (), away=False)
+        self.told: Member = Member(key, (), away=False)
 
     def __repr__(self) -> str:
         return f"<MemberState {self.key}: {len(self.open)} open, {len(self.waiting)} waited for>"

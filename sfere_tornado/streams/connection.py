@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ("AWAY", "CATCH_UP", "Connection", "Health")
 
-log = logging.getLogger("sfere_tornado.streams.connection")
+log: logging.Logger = logging.getLogger("sfere_tornado.streams.connection")
 
 #: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never". Three
 #: weeks and a half; a longer time does not fit the timers of JavaScript, and a client that uses them comes back at once.
@@ -120,30 +120,32 @@ class Connection:
         #: Why the stream ended; None while it has not.
         self.reason: Reason | None = None
         #: Bytes accepted that the socket has not yet taken.
-        self.outbox = 0
+        self.outbox: int = 0
         #: For the application's own use, such as the user's record; the library never looks at it.
         self.data: Any = None
         #: For the writer: takes framed bytes, returns how many.
         self.write: Callable[[bytes], int] = _not_now
         #: For the writer: which compressed bytes the client can read.
-        self.step = OPENING
+        self.step: int = OPENING
         #: The hub's ticks since something was last written, and since what waits last got on.
-        self.idle_ticks = 0
-        self.stalled_ticks = 0
+        self.idle_ticks: int = 0
+        self.stalled_ticks: int = 0
         #: Bytes acknowledged when the hub last looked.
-        self.acknowledged = 0
+        self.acknowledged: int = 0
         #: When its lifetime ends, on the hub's clock: it is cut then, and the client comes back.
-        self.ends_at = inf
+        self.ends_at: float = inf
         #: When the client's rights end, on the hub's clock: it is told to stay away then. For the application to set, as
         #: ``connection.expires_at = hub.time() + seconds``.
-        self.expires_at = inf
+        self.expires_at: float = inf
         #: Asked at each heartbeat interval whether the client may stay; None asks nobody.
         self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
-        #: Whether what comes first, such as a replay, is written; and whether rights are in doubt, so that all else waits.
-        self.live = self.held = False
-        self.remote = remote
-        self.max_outbox = max_outbox
-        self.conflate = conflate
+        #: Whether what comes first, such as a replay, is written.
+        self.live: bool = False
+        #: Whether rights are in doubt, so that all else waits.
+        self.held: bool = False
+        self.remote: str = remote
+        self.max_outbox: int = max_outbox
+        self.conflate: bool = conflate
         self._on_end = on_end
         self._writer = writer
         self._transport: Transport | None = None

@@ -42,10 +42,10 @@ class Fanout:
         pattern: Key | Pattern | None = None,
         exclude: Any = (),
     ) -> None:
-        self.connections = connections
-        self.pattern = pattern
-        self.exclude = exclude
-        self.writer = writer
+        self.connections: Sequence[Connection] = connections
+        self.pattern: Key | Pattern | None = pattern
+        self.exclude: Any = exclude
+        self.writer: Writer = writer
         #: What was delivered to all of them so far.
         self.deliveries: list[Delivery] = []
 

@@ -95,16 +95,16 @@ class Delivery:
     __slots__ = ("_jobs", "done", "failures", "names", "payloads", "receivers", "waited")
 
     def __init__(self, receivers: Sequence[Receiver]) -> None:
-        self.receivers = receivers
+        self.receivers: Sequence[Receiver] = receivers
         #: The events, encoded and not yet framed; and for each the name under which it may be replaced, or None.
         self.payloads: list[bytes] = []
         self.names: list[Hashable] = []
         #: Receivers that did not take them.
         self.failures: list[Failure] = []
         #: Receivers whose socket did not take everything at once, so that some of it waits for them.
-        self.waited = 0
+        self.waited: int = 0
         #: Whether everything has been written, or waits for its receiver.
-        self.done = False
+        self.done: bool = False
         self._jobs = 0
 
     def __repr__(self) -> str:
@@ -220,8 +220,8 @@ class Writer:
     def __init__(
         self, *, slice_size: int = SLICE, compressor: SharedCompressor | None = None
     ) -> None:
-        self.slice_size = slice_size
-        self.compressor = compressor
+        self.slice_size: int = slice_size
+        self.compressor: SharedCompressor | None = compressor
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
         #: What was delivered in this turn, and how many bytes that is.
         self._gathered: list[Delivery] = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ("BACKLOG", "MAX_PORT", "OTHER_FILES", "SERVER_LIMITS", "listen")
 
-log = logging.getLogger("sfere_tornado.web")
+log: logging.Logger = logging.getLogger("sfere_tornado.web")
 
 #: Connections that wait to be accepted, 4,096: with the usual 128, a thousand that come back at once wait for a second.
 BACKLOG: Final = 4096
@@ -36,7 +36,7 @@ MAX_PORT: Final = 2**16 - 1
 OTHER_FILES: Final = 200
 
 #: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at all.
-SERVER_LIMITS: Final = {
+SERVER_LIMITS: Final[dict[str, Any]] = {
     "max_header_size": 64 * 1024,  # a cookie jar, and signals in a query
     "max_body_size": 1024
     * 1024,  # forms and signals; an upload gets a server, or a handler, of its own

@@ -168,8 +168,8 @@ class SharedCompressor:
         reset_every: int = RESET_EVERY,
         max_contexts: int = MAX_CONTEXTS,
     ) -> None:
-        self.reset_every = reset_every
-        self.max_contexts = max_contexts
+        self.reset_every: int = reset_every
+        self.max_contexts: int = max_contexts
         self._level = level
         self._alone = _deflate(level)
         #: Contexts by the step of their last block; a number is never used twice.
