@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ("CUTS_PER_SECOND", "TIMEOUT", "WINDOW", "drain", "run_until_signal", "stop")
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 #: Seconds over which streams are cut and told to come back, 10: ten thousand clients come back at a thousand a second.
 WINDOW: Final = 10.0

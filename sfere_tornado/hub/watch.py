@@ -57,8 +57,8 @@ class Watch:
         #: In the order of opening.
         self.streams: dict[Connection, None] = {}
         #: Those about the rights of clients.
-        self.questions = Questions(settings.revalidate_timeout, timer, spawn)
-        self.tick_seconds = settings.heartbeat / TICKS_PER_HEARTBEAT
+        self.questions: Questions = Questions(settings.revalidate_timeout, timer, spawn)
+        self.tick_seconds: float = settings.heartbeat / TICKS_PER_HEARTBEAT
         self._stalled_ticks = settings.stall / self.tick_seconds
         self._max_age = settings.max_age
         self._slice = settings.fan_out_slice

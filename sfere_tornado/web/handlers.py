@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ("EVENT_STREAM_HEADERS", "SSEHandler", "SSEMixin")
 
-log = logging.getLogger("sfere_tornado.web")
+log: logging.Logger = logging.getLogger("sfere_tornado.web")
 
 #: Headers of an event stream: its type (WHATWG HTML 9.2.5), no copy kept anywhere, and no holding back of events until a
 #: proxy's buffer is full (nginx obeys the last).

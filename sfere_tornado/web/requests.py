@@ -19,7 +19,7 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from tornado.web import Finish, HTTPError, RequestHandler
+from tornado.web import Finish, HTTPError
 
 from ..dispatch import effect, log_error
 from ..effects.visit import Visit
@@ -29,21 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tornado.web import Application
+    from tornado.web import RequestHandler as _Base
 
     from ..dispatch import Chain, Context, Dispatched, DispatchError, Effect, Kind
     from ..hub import Hub
     from ..streams.connection import Connection
     from ..streams.fanout import Fanout
-
-    Base = RequestHandler
 else:
     # A host's handlers have a base class of their own; the mixin goes before it.
-    Base = object
+    _Base = object
 
 __all__ = ("InterceptorMixin", "hub_of")
 
 
-class InterceptorMixin(Base):
+class InterceptorMixin(_Base):
     """Makes each request of a handler a dispatch; put it before the handler class: ``class Message(InterceptorMixin, RequestHandler)``.
 
     A route adds interceptors with ``(pattern, Message, {"interceptors": [...]})``.
