@@ -92,7 +92,7 @@ class Callbacks:
 
 def call_guarded(
     logger: logging.Logger, what: str, hook: Callable[..., object], *arguments: Any
-) -> None:
+) -> Any:
     """Call a plain hook of the application; log what it raises, and go on.
 
     A hook awaits nothing. So a CancelledError out of it is not the loop's cancellation of the
@@ -106,12 +106,16 @@ def call_guarded(
         hook: the hook.
         arguments: its arguments.
 
+    Returns:
+        What the hook returned; None when it failed.
+
     Raises:
         KeyboardInterrupt: when the hook, or a signal during it, raises that.
     """
     try:
-        hook(*arguments)
+        return hook(*arguments)
     except KeyboardInterrupt:
         raise
     except BaseException:
         logger.exception("%s %r failed for %r; the others are called", what, hook, arguments)
+        return None

@@ -53,7 +53,6 @@ STILL_TO_CUT = {
         "dispatch.explain.explain",
         "hub.hub.__init__",
         "effects.previews.previews",
-        "presence.effects.presence",
     },
     "attributes": {
         "hub.hub.Hub",
@@ -69,7 +68,6 @@ STILL_TO_CUT = {
         "config",
         "count",
         "cursor",
-        "departed",
         "departures",
         "dispatch",
         "dispatch_threadsafe",
@@ -86,7 +84,6 @@ STILL_TO_CUT = {
         "leave_loop",
         "let_go",
         "listen",
-        "on_change",
         "on_evict",
         "on_presence",
         "presence",

@@ -21,10 +21,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..dispatch import Effect, Registry
-from ..errors import EffectShapeError, KeyShapeError, StoreError
+from ..errors import EffectShapeError, KeyShapeError
 from ..keys import DEFAULT_SCOPE, Exclude, Key, KeyLike, Pattern, PatternLike, as_key, as_pattern
 from ..streams.connection import Connection
 from ..streams.writer import AT_ONCE, Delivery
+from .arrivals import Arrivals
 from .receivers import Receivers
 from .visit import VISIT, Visit
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Context, Dispatched, DispatchError, Result
     from ..history import History
+    from ..presence.feed import PresenceFeed
     from ..stores import Store
     from ..stores.admission import Admission
     from ..streams.fanout import Fanout
@@ -173,6 +175,7 @@ class KeyedEffects(Registry):
         admission: refuses a newcomer whose scope or key has too many; by default none is refused.
         history: keeps what is sent to a key also while no connection has it; by default nothing is
             kept.
+        presence: is told of each connection that was stored; by default there is no presence.
     """
 
     def __init__(
@@ -183,12 +186,13 @@ class KeyedEffects(Registry):
         writer: Writer = AT_ONCE,
         admission: Admission | None = None,
         history: History | None = None,
+        presence: PresenceFeed | None = None,
     ) -> None:
         super().__init__("connections")
         self._store = store
         self._scope_of = id_fn or default_scope
-        self._admission = admission
         self._receivers = Receivers(store, writer, history)
+        self._arrivals = Arrivals(store, admission, history, presence)
         self.innermost(
             {"id": "sfere", "before_dispatch": self._find_or_store, "before_action": self._purge}
         )
@@ -219,27 +223,7 @@ class KeyedEffects(Registry):
             if target is not None:
                 ctx.system["sse"] = target
         elif isinstance(own, Connection):
-            self._store_under(key, own, visit)
-
-    def _store_under(self, key: Key, connection: Connection, visit: Visit) -> None:
-        # Nothing may be awaited between this look and the put: a client that leaves in between would
-        # stay for ever.
-        if connection.closed:
-            return
-        if self._admission is not None:
-            self._admission.check_key(key, connection)
-        first = connection.key is None
-        if first:
-            # Before the put, whose callbacks may end this very connection.
-            connection.key = key
-        try:
-            self._store.put(key, connection)
-        except StoreError:
-            if first:
-                connection.key = None
-            raise
-        # From here on its events wait for it; what came before is replayed, up to just here.
-        visit.position = self._receivers.position()
+            self._arrivals.put(key, own, visit)
 
     def _purge(self, ctx: Context) -> None:
         if ctx.action[0] != "sse_closed":

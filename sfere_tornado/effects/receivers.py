@@ -64,10 +64,6 @@ class Receivers:
         # Where the history keeps what is sent, it is worth sending also while no connection is there.
         return Fanout(connections, self._writer, pattern=key) if connections or kept else None
 
-    def position(self) -> int | None:
-        """Return where the history stands now; None without a history."""
-        return None if self._history is None else self._history.position
-
     def keeps(self, key: Key) -> bool:
         """Tell whether what is sent to a key is kept for a client that comes back."""
         history = self._history

@@ -27,7 +27,7 @@ class Visit:
     Args:
         connection: the stream that the request opens; None for a request that opens none.
         key: returns ``(category, id)``, or None for a client without a key.
-        meta: returns what presence is to know of the stream.
+        meta: what presence is to know of the stream, or a function that returns it.
         answer: runs the verb method, or opens the stream.
         system: of the request: ``request`` and ``handler``.
         chain: the interceptors around the handler.
@@ -54,7 +54,7 @@ class Visit:
         connection: Connection | None = None,
         *,
         key: Callable[[], Any] | None = None,
-        meta: Callable[[], Mapping[str, Any]] | None = None,
+        meta: Callable[[], Mapping[str, Any]] | Mapping[str, Any] | None = None,
         answer: Callable[[Context], Any] | None = None,
         system: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
@@ -62,7 +62,7 @@ class Visit:
     ) -> None:
         self.connection: Connection | None = connection
         self.key_of: Callable[[], Any] | None = key
-        self.meta_of: Callable[[], Mapping[str, Any]] | None = meta
+        self.meta_of: Callable[[], Mapping[str, Any]] | Mapping[str, Any] | None = meta
         self.answer: Callable[[Context], Any] | None = answer
         self.system: Mapping[str, Any] = system or {}
         self.chain: Chain | None = chain

@@ -54,7 +54,7 @@ class Departures:
         #: Set to False while the hub drains: streams are then cut one after the other, at their own time.
         self.close = close
         #: Told of a connection that has left one of its keys and keeps others.
-        self.on_kept: Callable[[Removal[Connection]], object] | None = None
+        self.on_kept: Callable[[Key, Connection, Cause], object] | None = None
         self._store = store
         store.on_removal = self._close_removed
         store.on_evict = self._tell
@@ -75,7 +75,7 @@ class Departures:
         if self._store.keys_of(removal.connection):
             # It can still be reached.
             if self.on_kept is not None:
-                self.on_kept(removal)
+                self.on_kept(removal.key, removal.connection, removal.cause)
             return
         if not self.close:
             return

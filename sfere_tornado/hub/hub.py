@@ -19,7 +19,7 @@ from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..effects.previews import explain
 from ..errors import HubError
-from ..presence.effects import announce
+from ..presence.feed import PresenceFeed
 from ..stores import from_config
 from ..stores.admission import Admission
 from ..streams.writer import Writer
@@ -88,10 +88,19 @@ class Hub(Life):
         #: Past events, when the configuration keeps any; who is here, when it has presence.
         self.history = make_history(self.config, timer)
         self.presence = make_presence(self.config, self.leases)
-        self.on_change: list[Callable[[Change], Any]] = []
-        self.departed: Callable[[Connection], list[Change]] = lambda connection: []
+        self._feed = None
+        if self.presence is not None and self.config.presence is not None:
+            self._feed = PresenceFeed(
+                self.presence,
+                self.store,
+                self.dispatch,
+                writer=self.writer,
+                announced=None if self.config.presence.announce else (),
+                set_alarm=self.set_alarm,
+            )
+            self.departures.on_kept = self._feed.depart_from
         self.dispatcher = Dispatcher(
-            [*make_registries(self, id_fn), *registries],
+            [*make_registries(self, id_fn, self._feed), *registries],
             interceptors=interceptors,
             spawn=self.spawn,
             awaiting=("request", "opening"),
@@ -102,7 +111,7 @@ class Hub(Life):
             self.admission,
             self.dispatcher,
             self.system,
-            None if self.presence is None else self._depart,
+            self._feed,
             self.set_alarm,
         )
         self._chains = Chains(self.dispatcher)
@@ -155,10 +164,10 @@ class Hub(Life):
             HubError: when the hub has no presence; give the configuration a section ``presence``.
             RegistryError: when it is a coroutine function.
         """
-        if self.presence is None:
+        if self._feed is None:
             raise HubError("this hub has no presence; give its configuration a section presence")
         check_callback(callback, "on_presence")
-        self.on_change.append(callback)
+        self._feed.add_callback(callback)
         return callback
 
     def cursor(self) -> str:
@@ -289,12 +298,6 @@ class Hub(Life):
         for connection in found:
             connection.close(reconnect=False, reason="revoked")
         return len(found)
-
-    def _depart(self, connection: Connection) -> None:
-        changes = self.departed(connection)
-        self.set_alarm()
-        if changes:
-            self.dispatch(announce(changes))
 
     def install(self, application: Any) -> None:
         """Make the handlers of a finished :class:`tornado.web.Application` find this hub.

@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import HubError
-from ..presence.effects import announce
 from .alarm import Alarm
 from .draining import TIMEOUT, WINDOW, drain, run_until_signal, stop
 from .lease_clock import LeaseClock
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ..config import HubConfig
     from ..dispatch import Dispatcher
     from ..presence import Presence
+    from ..presence.feed import PresenceFeed
     from ..stores import Store
     from ..streams.connection import Connection
     from ..streams.writer import Writer
@@ -51,6 +51,7 @@ class Life:
     store: Store[Connection]
     dispatcher: Dispatcher
     presence: Presence | None
+    _feed: PresenceFeed | None
     writer: Writer
     watch: Watch
     streams: Streams
@@ -208,10 +209,8 @@ class Life:
             self.watch.begin()
             self._go_on_watching()
         self.store.expire()
-        if self.presence is not None:
-            changes = self.presence.expire()
-            if changes:
-                self.dispatcher.dispatch(announce(changes), system=self.system)
+        if self._feed is not None:
+            self._feed.expire()
 
     # -- for the web room
 

@@ -9,15 +9,14 @@ from ..effects.keyed import KeyedEffects
 from ..effects.streams import StreamEffects
 from ..history import History, Keep
 from ..presence import MAX_MEMBERS, Grace, Presence
-from ..presence.effects import announce, presence
+from ..presence.effects import PresenceEffects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import GraceConfig, HubConfig
     from ..dispatch import Context, Registry
-    from ..stores import Removal
-    from ..streams.connection import Connection
+    from ..presence.feed import PresenceFeed
     from .hub import Hub
 
 __all__ = ("MEMBERS_PER_CONNECTION", "make_history", "make_presence", "make_registries")
@@ -27,36 +26,24 @@ __all__ = ("MEMBERS_PER_CONNECTION", "make_history", "make_presence", "make_regi
 MEMBERS_PER_CONNECTION: Final = 5
 
 
-def make_registries(hub: Hub, id_fn: Callable[[Context], Any] | None) -> list[Registry]:
-    """Return the library's registries, in the order in which their interceptors stand innermost."""
-    settings = hub.config
-    made: list[Registry] = [
-        StreamEffects(max_event_size=settings.stream.max_event_size, history=hub.history),
+def make_registries(
+    hub: Hub, id_fn: Callable[[Context], Any] | None, feed: PresenceFeed | None
+) -> list[Registry]:
+    """Return the library's registries."""
+    registries: list[Registry] = [
+        StreamEffects(max_event_size=hub.config.stream.max_event_size, history=hub.history),
         KeyedEffects(
-            hub.store, id_fn=id_fn, writer=hub.writer, admission=hub.admission, history=hub.history
+            hub.store,
+            id_fn=id_fn,
+            writer=hub.writer,
+            admission=hub.admission,
+            history=hub.history,
+            presence=feed,
         ),
     ]
-    if hub.presence is not None and settings.presence is not None:
-        announced = None if settings.presence.announce else ()
-        room = hub.presence
-        registry = presence(
-            room,
-            hub.store,
-            announced=announced,
-            on_change=hub.on_change,
-            on_wait=hub.set_alarm,
-            writer=hub.writer,
-        )
-        hub.departed = registry.depart
-        made.append(registry)
-
-        def leave_one_place(left: Removal[Connection]) -> None:
-            changes = room.depart(left.connection, "revoked", key=left.key)
-            hub.set_alarm()
-            hub.dispatch(announce(changes))
-
-        hub.departures.on_kept = leave_one_place
-    return made
+    if feed is not None:
+        registries.append(PresenceEffects(feed))
+    return registries
 
 
 def make_history(config: HubConfig, timer: Callable[[], float]) -> History | None:

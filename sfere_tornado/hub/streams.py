@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ..dispatch import Dispatcher
+    from ..presence.feed import PresenceFeed
     from ..stores import Store
     from ..stores.admission import Admission
     from ..streams.connection import Connection
@@ -47,7 +48,7 @@ class Streams:
         admission: counts them against the limits.
         dispatcher: through whose chain an end is said.
         system: the hub's.
-        depart: has presence record that a connection has departed; None without presence.
+        feed: records that a connection has departed, and tells the others; None without presence.
         set_alarm: looks what is due next, because it may be due earlier.
     """
 
@@ -58,7 +59,7 @@ class Streams:
         admission: Admission,
         dispatcher: Dispatcher,
         system: Mapping[str, Any],
-        depart: Callable[[Connection], object] | None,
+        feed: PresenceFeed | None,
         set_alarm: Callable[[], object],
     ) -> None:
         self._store = store
@@ -66,7 +67,7 @@ class Streams:
         self._admission = admission
         self._dispatcher = dispatcher
         self._system = system
-        self._depart = depart
+        self._feed = feed
         self._set_alarm = set_alarm
         self._visits: dict[Connection, Visit] = {}
 
@@ -128,8 +129,8 @@ class Streams:
                 call_guarded(log, "the closing", self._say, connection, visit)
         finally:
             self._store.purge_connection(connection)
-            if self._depart is not None:
-                self._depart(connection)
+            if self._feed is not None:
+                self._feed.depart(connection)
         if visit is not None and news and visit.on_close is not None:
             call_guarded(log, "on_close", visit.on_close, connection)
 

@@ -76,6 +76,8 @@ class Presence:
         self.categories: dict[Any, Grace] = dict(categories or {})
         self.timer = timer
         self.max_members = max_members
+        #: Whether changes of kind ``left`` say who remains, which costs a look at the whole roster.
+        self.lists_remaining: bool = True
         self._rules = Rules(self.grace, self.categories)
 
     def __repr__(self) -> str:
@@ -84,6 +86,10 @@ class Presence:
     def __len__(self) -> int:
         """Return how many members there are for the others: those who have joined, and were not announced as left."""
         return self._rules.roll.size
+
+    def __bool__(self) -> bool:
+        """Return True: presence that has no member yet is presence all the same."""
+        return True
 
     def __contains__(self, key: object) -> bool:
         return self.member(key) is not None
@@ -319,6 +325,8 @@ class Presence:
 
     def _told(self, changes: list[Change], now: float) -> list[Change]:
         """Return the changes of a call that has done everything else, with those who remain now."""
+        if not self.lists_remaining:
+            return changes
         remaining: dict[tuple[Any, Any], tuple[Key, ...]] = {}
         for number, change in enumerate(changes):
             if change.kind == "left":

@@ -15,14 +15,14 @@ from sfere_tornado.errors import KeyShapeError, NoConnectionError, PresenceFullE
 from sfere_tornado.presence import MAX_METAS, Grace, Presence
 from sfere_tornado.presence import events as presence_events
 from sfere_tornado.presence.effects import (
-    announce,
+    PresenceEffects,
     hide,
     leave,
-    presence,
     presence_state,
     show,
     update_meta,
 )
+from sfere_tornado.presence.feed import PresenceFeed
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
 
@@ -36,20 +36,35 @@ def key(name, category="lobby", scope="default"):
 class House:
     """Store, room and dispatcher, wired as a hub does it; streams that end are dispatched as the web room does it."""
 
-    def __init__(self, *, interceptors=(), registries=(), grace=None, store=None, **options):
+    def __init__(
+        self, *, interceptors=(), registries=(), grace=None, store=None, on_change=(), **options
+    ):
         self.clock = FakeClock()
         self.room = Presence(grace, timer=self.clock, max_members=options.pop("max_members", 1000))
         self.store = MemoryStore() if store is None else store
         self.store.on_removal = self.close_removed
         self.changes = []
-        options.setdefault("on_change", [self.changes.append])
-        self.presence = presence(self.room, self.store, **options)
-        self.on_wait = options.get("on_wait")
+        self.waits = options.pop("on_wait", lambda: None)
+        self.feed = PresenceFeed(self.room, self.store, self.again, set_alarm=self.wait, **options)
+        for callback in on_change or [self.changes.append]:
+            self.feed.add_callback(callback)
         self.dispatcher = Dispatcher(
-            [StreamEffects(), KeyedEffects(self.store), self.presence, *registries],
+            [
+                StreamEffects(),
+                KeyedEffects(self.store, presence=self.feed),
+                PresenceEffects(self.feed),
+                *registries,
+            ],
             interceptors=interceptors,
         )
         self.dispatch = self.dispatcher.dispatch
+
+    def wait(self):
+        self.waits()
+
+    def again(self, effects):
+        """Dispatch what a callback returned."""
+        self.dispatcher.dispatch(effects)
 
     def close_removed(self, removal):
         if not self.store.keys_of(removal.connection):
@@ -72,17 +87,13 @@ class House:
     def ended(self, connection):
         """Do what the hub does at the end of a stream."""
         self.dispatch([sse_closed()], system={"sse": connection})
-        changes = self.presence.depart(connection)
-        if self.on_wait is not None:
-            self.on_wait()
-        if changes:
-            self.dispatch(announce(changes))
+        self.feed.depart(connection)
 
     def expire(self, seconds=0.0):
         """Let time pass, and do what the hub's tick does."""
         self.clock.advance(seconds)
         while self.room.next_expiry() is not None and self.room.next_expiry() <= self.clock():
-            self.dispatch(announce(self.room.expire()))
+            self.feed.expire()
 
     def kinds(self):
         """Return the changes since the last look, as the callback got them."""
@@ -275,7 +286,7 @@ def test_a_full_room_is_an_error_of_the_stage(caplog):
     house = House(max_members=1)
     ann = house.enter("ann")
     [error] = house.enter("brian").told.errors
-    assert (error.phase, error.interceptor_id) == ("before_dispatch", "presence")
+    assert (error.phase, error.interceptor_id) == ("before_dispatch", "sfere")
     assert isinstance(error.exception, PresenceFullError)
     assert ann.kinds() == ["presence_state"]
 
@@ -450,15 +461,77 @@ def test_the_constructors_check_the_key(make, wrong):
 # -- telling
 
 
-def test_changes_go_through_the_chain():
-    """Interceptors see each change as an effect, and the diff before it."""
+def test_changes_are_told_past_the_chain():
+    """No stage can delay, reorder or lose what presence tells: nothing of it is dispatched."""
     seen = []
     house = House(
-        interceptors=[{"id": "audit", "before_effect": lambda ctx: seen.append(ctx.effect)}]
+        interceptors=[
+            {"id": "deaf", "before_dispatch": lambda ctx: ctx.halt() if ctx.kind == "x" else None},
+            {"id": "audit", "before_effect": lambda ctx: seen.append(ctx.effect[0])},
+        ]
     )
-    house.enter("ann")
-    assert [effect[0] for effect in seen] == ["presence_state", "presence_diff", "presence_change"]
-    assert seen[2][1] == house.changes[0]
+    ann = house.enter("ann")
+    house.enter("brian")
+    house.dispatch(leave(key("brian")))
+    assert seen == ["leave"]
+    assert ann.kinds() == ["presence_state", "presence_diff", "presence_diff"]
+    assert house.kinds() == [("joined", "ann"), ("joined", "brian"), ("left", "brian")]
+
+
+def test_changes_reach_all_callbacks_in_one_order():
+    """What a callback causes is told after the changes of the call that it was called for."""
+    heard = []
+
+    def cause(change):
+        heard.append((change.kind, change.key.id))
+        if (change.kind, change.key.id) == ("left", "ann"):
+            house.feed.leave(key("bob"))
+
+    other = []
+    house = House(
+        grace=Grace(client=5.0),
+        on_change=[cause, lambda change: other.append((change.kind, change.key.id))],
+    )
+    house.enter("ann").transport.leave()
+    bob = house.enter("bob", tab="seen", hidden=False)
+    house.enter("bob", tab="hidden", hidden=True)
+    bob.transport.leave()
+    house.expire(5)
+    assert heard == other
+    assert heard[-3:] == [("left", "ann"), ("away", "bob"), ("left", "bob")]
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [("explicit", "revoked"), ("expired", "expired"), ("size", "server")],
+)
+def test_one_key_of_two_is_left_for_the_right_reason(cause, reason):
+    """A connection that keeps another key departs from one for the reason that the store had."""
+    house = House(grace=Grace(server=0.0))
+    ann = house.enter("ann")
+    house.store.put(key("ann", "kitchen"), ann.connection)
+    house.feed.arrive(key("ann", "kitchen"), ann.connection, {})
+    house.feed.depart_from(key("ann", "kitchen"), ann.connection, cause)
+    assert [(change.kind, change.reason) for change in house.changes] == [
+        ("joined", None),
+        ("joined", None),
+        ("left", reason),
+    ]
+
+
+def test_a_replaced_key_of_two_is_no_departure():
+    """Another connection takes one of two keys over: the member stays, and nothing is told."""
+    house = House(store=MemoryStore(same_key="replace"))
+    house.store.on_removal = lambda gone: house.feed.depart_from(
+        gone.key, gone.connection, gone.cause
+    )
+    ann = house.enter("ann")
+    house.store.put(key("ann", "kitchen"), ann.connection)
+    house.feed.arrive(key("ann", "kitchen"), ann.connection, {})
+    house.kinds()
+    house.enter("ann", category="kitchen")
+    assert house.kinds() == []
+    assert house.room.member(key("ann", "kitchen")).away is False
 
 
 def test_a_callback_may_return_effects():
@@ -494,9 +567,10 @@ def test_a_callback_that_fails_loses_nothing(caplog):
     house.enter("ann")
     house.dispatch(leave(key("ann")))
     assert seen == ["joined", "left"]
-    assert [record.getMessage().partition(" failed for ")[2] for record in caplog.records] == [
-        "joined, default/lobby/ann",
-        "left, default/lobby/ann",
+    lines = [record.getMessage().partition(" failed for ")[2] for record in caplog.records]
+    assert [("'joined'" in line, "'left'" in line, "'ann'" in line) for line in lines] == [
+        (True, False, True),
+        (False, True, True),
     ]
 
 
@@ -545,22 +619,15 @@ def test_categories_that_are_not_announced_have_callbacks_only():
     assert [kind for kind, _ in house.kinds()] == ["joined", "joined", "away", "away"]
 
 
-def test_announcing_nothing_does_nothing():
-    """No changes: no diff, no callback, no error."""
-    house = House()
-    told = house.dispatch(announce([]))
-    assert (told.results, told.errors, house.changes) == ([], [], [])
-
-
-def test_a_diff_that_nobody_can_read_is_not_made():
+def test_a_diff_that_nobody_can_read_is_not_made(monkeypatch):
     """The last one's departure has no receivers: nothing is encoded."""
     house = House()
     house.enter("ann")
-    told = house.dispatch(leave(key("ann"))).results[-1].value
-    assert [(result.effect[0], result.value) for result in told.results] == [
-        ("presence_diff", []),
-        ("presence_change", None),
-    ]
+    monkeypatch.setattr(
+        presence_events.PresenceEvents, "diff", lambda self, changes: pytest.fail("encoded")
+    )
+    house.dispatch(leave(key("ann")))
+    assert house.kinds() == [("joined", "ann"), ("left", "ann")]
 
 
 # -- what fits

@@ -213,7 +213,7 @@ async def test_what_cannot_be_kept_of_a_member_costs_it_nothing(serve, caplog):
     assert (ann.status, lobby.state("ann"), lobby.told("left")) == (200, "here", [])
     [meta] = state["members"]["ann"]["metas"]
     assert (meta["tab"], meta["device"], meta["data"]) == ("t1", "phone", None)
-    [record] = [record for record in caplog.records if record.name == "sfere_tornado.effects"]
+    [record] = [record for record in caplog.records if record.name == "sfere_tornado.presence"]
     assert "'data'" in record.getMessage()
     assert "default/lobby/ann" in record.getMessage()
     lobby.say("hello")

@@ -1,0 +1,250 @@
+"""What presence tells: states and diffs to the members, changes to the application's callbacks.
+
+The roster (:class:`.Presence`) records what happens and returns what changed. The feed calls it, and
+tells of the changes in the same call: it sends the events straight to the connections, and calls the
+callbacks from one queue. Nothing of this is dispatched, so no stage of an interceptor can delay, reorder
+or lose it.
+
+Laws:
+
+- **State first, diffs after.** A newcomer's state is what was announced at the moment of its arrival;
+  what changes later reaches it like the other members. It misses none, and gets none twice.
+- **One order of changes for all callbacks.** The changes of one call are all queued before the first
+  callback is called; what a callback causes comes after them.
+- **What is sent fits.** A state or diff is cut into parts that an event and an outbox can hold.
+- **A stream opens, whatever its metadata.** What the application says of a connection and cannot be kept
+  is logged and left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from ..callbacks import Callbacks, call_guarded
+from ..errors import MetaError
+from ..keys import ANY, Pattern
+from ..streams.fanout import Fanout
+from ..streams.writer import AT_ONCE
+from .events import PresenceEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from ..keys import Key
+    from ..stores import Cause, Store
+    from ..streams.connection import Connection
+    from ..streams.writer import Writer
+    from .records import Change, Reason
+    from .room import Presence
+
+__all__ = ("PresenceFeed",)
+
+log = logging.getLogger("sfere_tornado.presence")
+
+#: Why a connection leaves one of its keys and keeps others, by the cause for which the store let go.
+_REASON_OF_CAUSE: Final[Mapping[Cause, Reason]] = {
+    "explicit": "revoked",
+    "expired": "expired",
+    "replaced": "replaced",
+    "size": "server",
+}
+
+
+class PresenceFeed:
+    """Records who arrives and departs, and tells of it.
+
+    Args:
+        roster: who is here.
+        store: where the connections are.
+        dispatch: dispatches what a callback returns.
+        writer: writes states and diffs; by default in the same call.
+        announced: the categories whose members are sent states and diffs; None for all. For the others
+            only the callbacks are called.
+        set_alarm: looks what is due next, because a grace may end earlier than what was due.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_callbacks",
+        "_dispatch",
+        "_events",
+        "_queue",
+        "_replaced",
+        "_set_alarm",
+        "_store",
+        "_writer",
+        "roster",
+    )
+
+    def __init__(
+        self,
+        roster: Presence,
+        store: Store[Connection],
+        dispatch: Callable[[Any], object],
+        *,
+        writer: Writer = AT_ONCE,
+        announced: Collection[Any] | None = None,
+        set_alarm: Callable[[], object] | None = None,
+    ) -> None:
+        self.roster: Presence = roster
+        roster.lists_remaining = False
+        self._callbacks: list[Callable[[Change], Any]] = []
+        self._store = store
+        self._dispatch = dispatch
+        self._writer = writer
+        self._announced = announced
+        self._set_alarm = set_alarm
+        self._events = PresenceEvents(roster)
+        self._queue = Callbacks("presence", log)
+        # By the connection that took their place: connections that were replaced, with the key. The
+        # store removes those first; they stay in the roster until the successor arrives, or the member
+        # would look gone for a moment.
+        self._replaced: dict[Connection, list[tuple[Connection, Key | None]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<PresenceFeed of {self.roster!r}>"
+
+    def add_callback(self, callback: Callable[[Change], Any]) -> None:
+        """Have a function called with each change; what it returns is dispatched."""
+        self._callbacks.append(callback)
+        # Who remains is a list of the whole roster, and only callbacks are given it.
+        self.roster.lists_remaining = True
+
+    def arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> None:
+        """Record that a stored connection is here, send it the state, and tell the others.
+
+        Args:
+            key: under which it was stored.
+            connection: the connection; one that is known under the key changes nothing.
+            meta: any of ``tab``, ``device``, ``data``, ``hidden``.
+
+        Raises:
+            PresenceFullError: when there are too many members; nothing has changed then.
+        """
+        if self.roster.is_open(key, connection):
+            return
+        changes = self._arrive(key, connection, meta)
+        for replaced, place in self._replaced.pop(connection, ()):
+            changes += self.roster.depart(replaced, "replaced", key=place)
+        if self._is_announced(key):
+            for payload in self.state(key):
+                connection.deliver(payload)
+        self._tell(changes)
+
+    def depart(self, connection: Connection) -> None:
+        """Record that a connection has ended, for its own reason, and tell the others."""
+        departing = [*self._replaced.pop(connection, ()), (connection, None)]
+        key = connection.key
+        if connection.reason == "replaced" and key is not None and self._wait(key, departing):
+            return
+        self._tell(
+            [
+                change
+                for each, place in departing
+                for change in self.roster.depart(each, each.reason or "client", key=place)
+            ]
+        )
+
+    def depart_from(self, key: Key, connection: Connection, cause: Cause) -> None:
+        """Record that a connection has left one of its keys, and keeps others."""
+        reason = _REASON_OF_CAUSE[cause]
+        if reason == "replaced" and self._wait(key, [(connection, key)]):
+            return
+        self._tell(self.roster.depart(connection, reason, key=key))
+
+    def leave(self, key: Key, tab: str | None = None) -> None:
+        """Let a member leave: close its streams, tell their clients to stay away, tell the others.
+
+        Args:
+            key: the member's.
+            tab: only the streams of this tab; None for all.
+        """
+        closing = self.roster.connections(key, tab)
+        # The departure is recorded first, so that the closings find no member; it is told last, when
+        # the store has let go.
+        changes = self.roster.leave(key, tab)
+        if tab is None:
+            self._store.purge(key)
+        for connection in closing:
+            if tab is not None or not self._store.keys_of(connection):
+                connection.close(reconnect=False)
+        self._tell(changes)
+
+    def hide(self, key: Key, tab: str | None = None) -> None:
+        """Record that a member's tab is hidden; None for all of its tabs."""
+        self._tell(self.roster.hide(key, tab))
+
+    def show(self, key: Key, tab: str | None = None) -> None:
+        """Record that a member's tab is visible again; None for all of its tabs."""
+        self._tell(self.roster.show(key, tab))
+
+    def update(self, key: Key, data: Any, tab: str | None = None) -> None:
+        """Replace the application's data of a member.
+
+        Raises:
+            MetaError: when the data is too large, or cannot be written as JSON.
+        """
+        self._tell(self.roster.update(key, data, tab))
+
+    def expire(self) -> None:
+        """Announce some of the members whose grace has ended."""
+        changes = self.roster.expire()
+        if changes:
+            self._tell(changes)
+
+    def state(self, key: Key) -> list[bytes]:
+        """Return the events that tell who is here, in the scope and category of a key."""
+        return self._events.state(self.roster.announced(Pattern(key.scope, (key.category, ANY))))
+
+    def _wait(self, key: Key, departing: list[tuple[Connection, Key | None]]) -> bool:
+        """Keep replaced connections until their successor arrives; return whether there is one."""
+        successors = self._store.peek(key)
+        if not successors or self.roster.is_open(key, successors[-1]):
+            return False
+        self._replaced.setdefault(successors[-1], []).extend(departing)
+        return True
+
+    def _arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> list[Change]:
+        while True:
+            try:
+                return self.roster.arrive(key, connection, **meta)
+            except MetaError as error:
+                # The connection is stored. An error status would keep a browser away for good, because
+                # of a name that is too long.
+                log.error("%s (of the stream of %s, which opens without it)", error, key)  # noqa: TRY400  # the text says all
+                meta = {**meta, error.field: None}
+
+    def _is_announced(self, key: Key) -> bool:
+        return self._announced is None or key.category in self._announced
+
+    def _tell(self, changes: list[Change]) -> None:
+        if self._set_alarm is not None:
+            self._set_alarm()
+        if not changes:
+            return
+        self._send(change for change in changes if self._is_announced(change.key))
+        if not self._callbacks:
+            return
+        for change in changes:
+            self._queue.add(self._call, change)
+        self._queue.run()
+
+    def _send(self, changes: Iterable[Change]) -> None:
+        """Send diffs to the members of the same scope and category; newcomers have their state."""
+        places: dict[tuple[Any, Any], list[Change]] = {}
+        for change in changes:
+            places.setdefault((change.key.scope, change.key.category), []).append(change)
+        for (scope, category), changed in places.items():
+            newcomers = {change.key for change in changed if change.kind == "joined"}
+            receivers = self._store.connections(Pattern(scope, (category, ANY)), exclude=newcomers)
+            if receivers:
+                fanout = Fanout(receivers, self._writer)
+                for payload in self._events.diff(changed):
+                    fanout.deliver(payload)
+
+    def _call(self, change: Change) -> None:
+        for callback in self._callbacks:
+            effects = call_guarded(log, "the presence callback", callback, change)
+            if effects is not None:
+                call_guarded(log, "dispatching for the presence callback", self._dispatch, effects)
