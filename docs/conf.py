@@ -1,7 +1,7 @@
 """How the documentation is built: ``python3 run.py docs``.
 
-The docstrings have sections ``Args:``, ``Returns:`` and ``Raises:`` without types, and their sentences
-may contain colons. No extension reads them that way, so :func:`read_sections` does.
+The docstrings have sections ``Args:``, ``Returns:`` and ``Raises:`` without types, and their
+sentences may contain colons. No extension reads them that way, so :func:`read_sections` does.
 """
 
 from __future__ import annotations
@@ -38,10 +38,15 @@ autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 
 nitpicky = True
+# Annotations name a class by its last component, and two modules may have a class of that name.
+suppress_warnings = ["ref.python"]
 nitpick_ignore_regex = [
     # Documented by other projects; the build uses no network.
     ("py:.*", r"(abc|asyncio|collections|concurrent|enum|http|os|re|ssl|tornado|types|typing)\..*"),
-    ("py:.*", "_asyncio.*|Application|HTTPError|IOStream|ThreadFuture|TimerHandle"),
+    (
+        "py:.*",
+        "_asyncio.*|deque|Application|HTTPHeaders|HTTPError|IOStream|ThreadFuture|TimerHandle",
+    ),
     ("py:.*", r"Future|Task|Revalidate|HTTPServerRequest|StreamClosedError|logging\.Logger"),
     # Type variables and aliases of types: the text explains them where they are used.
     ("py:.*", r"(.*\.)?(C|F|R|Self|_Parts)"),
