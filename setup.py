@@ -31,6 +31,7 @@ TESTING = [
     "httpx>=0.28,<1",
     "jinja2>=3.1,<4",
     "markupsafe>=2.1,<4",
+    "mypy>=2.1,<3",  # checks the blocks of README and docs
     "hypothesis>=6.120,<7",
     "playwright>=1.50,<2",  # drives the system's Chromium, not its own builds
     "pytest>=8,<10",  # pytest-tornado 0.8.1 does not work with 10
@@ -39,6 +40,7 @@ TESTING = [
     "setuptools<82",  # pytest-tornado 0.8.1 imports pkg_resources
     "sybil>=9,<11",  # runs the code blocks of README and docs
     "trustme>=1.2,<2",
+    "types-PyYAML>=6,<7",
 ]
 LINTING = [
     "mypy>=2.1,<3",

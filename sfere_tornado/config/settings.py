@@ -7,6 +7,7 @@ work does not exist. Defaults that the configured code shares are in :mod:`sfere
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  # the documentation resolves it
+from collections.abc import Set as AbstractSet  # noqa: TC003  # as above
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
@@ -147,7 +148,7 @@ class StoreConfig:
     expiry: Expiry = setting("sliding", Choice(get_args(Expiry)))
     #: Signs of life that renew a sliding lease: a client's ``request`` under the key, its kernel's
     #: ``ack`` of bytes.
-    renewed_by: frozenset[Source] = setting(
+    renewed_by: AbstractSet[Source] = setting(
         frozenset(get_args(Source)), Choices(Choice(get_args(Source)))
     )
     #: A second connection under a key: both stay (``join``), the newest wins (``replace``), or it
@@ -194,7 +195,7 @@ class StreamConfig:
     #: Categories whose streams are compressed, for clients that accept gzip. An event to many is
     #: compressed once, in a context that its receivers share: only for what every client of the
     #: category may read, never for secrets of one client.
-    compress: frozenset[str] = setting(frozenset(), Names())
+    compress: AbstractSet[str] = setting(frozenset(), Names())
     #: Bytes of one event on the wire.
     max_event_size: int = setting(MAX_EVENT_SIZE, EVENT_SIZE)
     #: Bytes that a client may send on its open stream before it is cut, 16 KiB: no client has a

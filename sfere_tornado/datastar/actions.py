@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..dispatch import Registry
+from ..dispatch import Registry, effect
 from ..effects.streams import close_sse, receiver, send
 from ..errors import EventError
 from ..wire.event_stream import data_text
@@ -38,7 +38,7 @@ from .text import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from ..dispatch import Context
+    from ..dispatch import Context, Effect
     from ..streams.connection import Connection
     from ..streams.fanout import Fanout
 
@@ -75,7 +75,7 @@ def patch_elements(
     id: str | None = None,  # noqa: A002  # the field's name in the standard
     retry: int | None = None,
     conflate: Hashable = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     """Return the action that puts elements into the page.
 
     Args:
@@ -117,7 +117,7 @@ def patch_elements_seq(
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
     conflate: Hashable = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     """Return the action that puts several elements into the page with one event; blank ones are left out.
 
     Args and errors as for :func:`patch_elements`, but that ``elements`` is an iterable of such.
@@ -146,7 +146,7 @@ def remove_elements(
     use_view_transition: bool = False,
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     """Return the action that removes from the page whatever a CSS selector matches; other arguments as above."""
     check_line("selector", selector)
     return _action(
@@ -163,7 +163,7 @@ def patch_signals(
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
     conflate: Hashable = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     """Return the action that merges signals into those of the page (RFC 7386: None removes one).
 
     Args:
@@ -192,7 +192,7 @@ def execute_script(
     attributes: dict[str, Any] | None = None,
     id: str | None = None,  # noqa: A002  # as above
     retry: int | None = None,
-) -> tuple[Any, ...]:
+) -> Effect:
     r"""Return the action that runs JavaScript in the page.
 
     Args:
@@ -351,9 +351,9 @@ class Datastar(Registry):
                 return {"signals": system.get("signals", {})}
 
 
-def _action(name: str, content: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+def _action(name: str, content: Any, options: dict[str, Any]) -> Effect:
     found = given_options(name, options)
-    return (name, content, found) if found else (name, content)
+    return effect(name, content, found) if found else effect(name, content)
 
 
 def _event(name: str, text: str, options: dict[str, Any]) -> tuple[Any, ...]:
