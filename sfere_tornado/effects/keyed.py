@@ -57,7 +57,7 @@ class BroadcastResult:
     def __init__(
         self, matched: int, nested: Sequence[Dispatched], fanout: Fanout | None = None
     ) -> None:
-        self.matched = matched
+        self.matched: int = matched
         self._nested = nested
         self._fanout = fanout
 

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from ..dispatch import Chain, Context, Dispatched
     from ..dispatch.explain import Explanation
+    from ..history import History
     from ..keys import Key, PatternLike
-    from ..presence import Change
+    from ..presence import Change, Presence
     from ..stores import Cause, Store
     from ..streams.connection import Connection
 
@@ -80,14 +81,16 @@ class Hub(Life):
         self.store: Store[Connection] = (
             from_config(self.config.store, self.leases) if store is None else store
         )
-        self.departures = Departures(self.store, close=self.config.store.close_on_evict)
+        self.departures: Departures = Departures(self.store, close=self.config.store.close_on_evict)
         compressor = SharedCompressor() if self.config.stream.compress else None
-        self.writer = Writer(slice_size=self.config.stream.fan_out_slice, compressor=compressor)
-        self.admission = Admission(self.config.limits, self.store)
-        self.watch = Watch(self.config.stream, self.store, self.writer, timer, self.spawn)
+        self.writer: Writer = Writer(
+            slice_size=self.config.stream.fan_out_slice, compressor=compressor
+        )
+        self.admission: Admission = Admission(self.config.limits, self.store)
+        self.watch: Watch = Watch(self.config.stream, self.store, self.writer, timer, self.spawn)
         #: Past events, when the configuration keeps any; who is here, when it has presence.
-        self.history = make_history(self.config, timer)
-        self.presence = make_presence(self.config, self.leases)
+        self.history: History | None = make_history(self.config, timer)
+        self.presence: Presence | None = make_presence(self.config, self.leases)
         self._feed = None
         if self.presence is not None and self.config.presence is not None:
             self._feed = PresenceFeed(
@@ -99,13 +102,13 @@ class Hub(Life):
                 set_alarm=self.set_alarm,
             )
             self.departures.on_kept = self._feed.depart_from
-        self.dispatcher = Dispatcher(
+        self.dispatcher: Dispatcher = Dispatcher(
             [*make_registries(self, id_fn, self._feed), *registries],
             interceptors=interceptors,
             spawn=self.spawn,
             awaiting=("request", "opening"),
         )
-        self.streams = Streams(
+        self.streams: Streams = Streams(
             self.store,
             self.watch,
             self.admission,

@@ -62,15 +62,15 @@ class Life:
         #: The clock of lifetimes and rights, in seconds.
         self.time = timer
         #: The clock of leases, which stands still while the process does.
-        self.leases = LeaseClock(timer)
+        self.leases: LeaseClock = LeaseClock(timer)
         #: Dispatches under way, and other work that a stop waits for.
         self.tasks: set[asyncio.Task[None]] = set()
         #: Servers that :meth:`Hub.listen` has started.
         self.servers: list[Any] = []
         #: Whether the hub is being drained: newcomers are sent away for a while.
-        self.draining = False
+        self.draining: bool = False
         #: Whether it will be drained in a moment: it serves as ever, and is not ready.
-        self.lame_duck = False
+        self.lame_duck: bool = False
         self._next_look = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         # The last loop it ran in: there it stays stopped, for a late request must not start it again.

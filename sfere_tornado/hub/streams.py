@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Streams",)
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 class Streams:

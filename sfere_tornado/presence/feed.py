@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ("PresenceFeed",)
 
-log = logging.getLogger("sfere_tornado.presence")
+log: logging.Logger = logging.getLogger("sfere_tornado.presence")
 
 #: Why a connection leaves one of its keys and keeps others, by the cause for which the store let go.
 _REASON_OF_CAUSE: Final[Mapping[Cause, Reason]] = {
