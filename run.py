@@ -3,8 +3,8 @@
 
 The first call makes a virtual environment in ``.venv`` and installs the project into it. Later
 calls only run, without any network, until ``setup.py`` or ``pyproject.toml`` changes. Needs only
-Python 3.11 or newer. The environment variable ``SFERE_VENV`` names another folder than ``.venv``, so that
-several versions of Python can each have their own.
+Python 3.11 or newer. The environment variable ``SFERE_VENV`` names another folder than ``.venv``,
+so that several versions of Python can each have their own.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_it_runs(name):
-    """A benchmark ends well, with tables on the standard output and nothing but its progress on the other."""
+    """A benchmark ends with exit code 0 and its tables on the standard output."""
     command = [sys.executable, "-m", "benchmarks", name, *BENCHMARKS[name][1]]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
@@ -44,7 +44,7 @@ def fill(end, size):
 
 
 def test_the_bare_loop_waits_for_a_client_that_falls_behind():
-    """Stops a busy machine from breaking the measurement: what the kernel refuses is sent later, whole."""
+    """A busy machine does not break the measurement: refused bytes are sent later, whole."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -74,7 +74,7 @@ def test_all_is_named_in_the_help(capsys):
 
 
 def test_a_table_says_whether_a_bound_holds(capsys):
-    """A figure at its bound holds, one beyond it falls short, and a row without a bound says nothing."""
+    """A figure at its bound holds, one beyond it falls short; without a bound there is no word."""
     table = Table("title", "figure")
     table.row("no bound", "1")
     table.row("at most", "2", figure=2, bound=at_most(2))
@@ -90,7 +90,7 @@ def test_a_table_says_whether_a_bound_holds(capsys):
 
 
 def test_ratios_are_those_of_one_round():
-    """The median is that of the ratios within each round, not the ratio of medians of different rounds."""
+    """The median is that of the ratios within each round, not the ratio of the medians."""
     assert middle([2, 30, 100], [1, 10, 1]) == 3
 
 
@@ -100,7 +100,7 @@ def test_turns_alternate(capsys):
 
 
 def test_a_journey_counts_its_moves():
-    """A move is a call in another module than the call before; a function called twice counts once."""
+    """A move is a call in another module than the one before; a function counts once."""
     calls = [Call("a.py", "f"), Call("a.py", "g"), Call("b.py", "f"), Call("a.py", "f")]
     journey = Journey(tuple(calls))
     assert journey.figures == (4, 3, 2, 2)

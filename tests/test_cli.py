@@ -58,7 +58,7 @@ def printed(*arguments):
 
 
 def test_everything_is_printed(shop):
-    """Without more, everything is described: the library's effects and the application's, the system and the chain."""
+    """Without a name everything is described: all effects, the system and the chain."""
     code, text = printed("describe", "shop:hub")
     assert code == 0
     assert "effect send(data, options=None)    [sse]" in text
@@ -130,7 +130,7 @@ def test_an_application_that_cannot_be_imported(shop):
 
 
 def test_handlers_that_cannot_be_read():
-    """A handler without a readable signature is described without arguments; without a chain nothing is said of one."""
+    """A handler without a readable signature, and a hub without a chain, are described too."""
     registry = Registry("test")
     registry.effect("odd")(dict)
     assert describe(Dispatcher([registry])).startswith("effect odd(...)    [test]")

@@ -134,5 +134,5 @@ def pages():
 
 @pytest.mark.parametrize("page", list(pages()))
 def test_every_block_is_typed(page, complaints):
-    """The blocks of a page pass ``mypy --strict``; the line of the block is in the module's name."""
+    """The blocks of a page pass ``mypy --strict``; a module is named by its line."""
     assert complaints[page] == []

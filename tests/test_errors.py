@@ -205,8 +205,8 @@ ONE_OF_EACH = [
         {"stage": "before_effect", "interceptor_id": "audit", "kind": "closing"},
         (
             "stage 'before_effect' of interceptor 'audit' returned an awaitable in a dispatch of "
-            "kind 'closing'; only stages around a request or an opening may await, because elsewhere "
-            "the order of the sends would depend on them; await in an effect"
+            "kind 'closing'; only stages around a request or an opening may await, because "
+            "elsewhere the order of the sends would depend on them; await in an effect"
         ),
     ),
     (
@@ -248,7 +248,7 @@ def classes():
     ("error", "parents", "attributes", "text"), ONE_OF_EACH, ids=lambda value: type(value).__name__
 )
 def test_each_exception(error, parents, attributes, text):
-    """An exception has the parents a caller expects, keeps its facts as attributes, and its text tells what to do."""
+    """An exception has the parents that a caller expects, its facts, and a text."""
     assert isinstance(error, parents[0])
     for parent in parents:
         with pytest.raises(parent):
@@ -268,7 +268,7 @@ def test_everything_is_exported():
 
 
 def test_the_tree_is_drawn_as_it_is():
-    """The tree in the module's docstring has every exception, under its parent, with its builtin parent."""
+    """The tree in the docstring has every exception, under its parent and builtin parent."""
     drawn = {}
     above = {}
     for line in errors.__doc__.splitlines():
@@ -296,7 +296,7 @@ def test_the_tree_is_drawn_as_it_is():
     ],
 )
 def test_the_nearest_word(word, found):
-    """The nearest right word is found whatever the case, and none is offered for what resembles nothing."""
+    """The nearest right word is found in any case; a word that resembles nothing has none."""
     assert nearest(word, ["send", "broadcast", "close_sse"]) == found
 
 
@@ -322,7 +322,7 @@ def test_the_hint(word, text):
 
 @pytest.mark.parametrize("error", [item[0] for item in ONE_OF_EACH], ids=lambda e: type(e).__name__)
 def test_a_copy_says_the_same(error):
-    """An exception comes whole out of a pickle, as from another process, with its text and its facts."""
+    """An exception comes whole out of a pickle, as from another process."""
     copied = pickle.loads(pickle.dumps(error))
     assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
 

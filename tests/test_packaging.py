@@ -1,4 +1,4 @@
-"""The package as it is built: its version, its placeholders, its source distribution, its changelog."""
+"""The package as it is built: version, placeholders, source distribution, changelog."""
 
 import importlib.util
 import re

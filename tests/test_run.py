@@ -19,13 +19,13 @@ def heed_interrupts():
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals of this kind")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_stops_the_script_stops_the_demo(number):
-    """A signal to the process that was started ends the demo itself, with exit code 0 and nothing in the log."""
+    """A signal to the script ends the demo, with exit code 0 and no traceback in the log."""
     demo = subprocess.Popen(
         [sys.executable, ROOT / "run.py", "demo", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A test run in the background of a shell inherits that interrupts are ignored; the demo must not.
+        # In the background of a shell interrupts are ignored; the demo must not inherit that.
         preexec_fn=heed_interrupts,  # noqa: PLW1509  # no threads run here that could hold a lock
     )
     line = demo.stdout.readline()

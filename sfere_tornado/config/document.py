@@ -153,7 +153,7 @@ class _Reader:
     def entries(
         self, node: Node, path: str, known: Collection[str] | None
     ) -> Iterator[tuple[str, Node]]:
-        """Yield names and nodes of a mapping, each checked in its turn: the first mistake counts."""
+        """Yield names and nodes of a mapping, each checked in turn: the first mistake counts."""
         if _is_empty(node):
             return
         if not isinstance(node, MappingNode):
