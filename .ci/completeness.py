@@ -7,6 +7,7 @@ does not: it infers what is not written, and another type checker may infer some
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,11 @@ def main() -> int:
     """Print what is incomplete, and the share; returns the exit code."""
     command = [sys.executable, "-m", "pyright", "--outputjson", "--ignoreexternal"]
     command += ["--pythonpath", sys.executable, "--verifytypes", "sfere_tornado"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # An editable install is an import hook, which pyright does not follow.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     try:
         report = json.loads(done.stdout)["typeCompleteness"]
     except (ValueError, KeyError):
