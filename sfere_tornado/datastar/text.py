@@ -212,7 +212,7 @@ def signals_json(signals: dict[str, Any]) -> str:
 
 
 def fetch_expression(verb: str, url: str) -> str:
-    """Return the expression that makes the page fetch a URL; see :func:`.datastar.sse_get`."""
+    """Return the expression that makes the page fetch a URL; see :func:`.actions.sse_get`."""
     return f"@{verb}('{quote(url, safe=_SAFE_IN_URL)}')"
 
 

@@ -1,6 +1,6 @@
 """The library's own effects and interceptors, ready to be merged with an application's.
 
-:mod:`.sse` writes to whatever connection a dispatch has; :mod:`.connections` finds and keeps connections by key.
+:mod:`.streams` writes to the connection of a dispatch; :mod:`.keyed` addresses connections by key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One of each part, wired: :mod:`.hub`. Beside it what it does: :mod:`.departures`, :mod:`.watch`, :mod:`.stopping`.
+"""One of each part, wired: :mod:`.hub`. Beside it :mod:`.departures`, :mod:`.watch`, :mod:`.draining`.
 
 This is the only room with a timer, :mod:`.alarm`.
 """
