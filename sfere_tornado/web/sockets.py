@@ -137,18 +137,20 @@ class StreamTransport:
         try:
             future = self._stream.write(data)
         except StreamClosedError:
+            self._tell_closed()
             return
         future.add_done_callback(self._end_sending)
         self._lingering = asyncio.get_running_loop().call_later(self._settings.linger, self.abort)
 
     def abort(self) -> None:
         """Close now. Without a last chunk the response is visibly cut, so every client comes back."""
-        if self._stream.closed():
-            return
-        # With a forked child alive, closing alone sends no FIN: the child still holds the descriptor.
-        with suppress(OSError):
-            socket.socket.shutdown(self._stream.socket, socket.SHUT_RDWR)
-        self._stream.close()
+        if not self._stream.closed():
+            # With a forked child alive, closing alone sends no FIN: the child has the descriptor too.
+            with suppress(OSError):
+                socket.socket.shutdown(self._stream.socket, socket.SHUT_RDWR)
+            self._stream.close()
+        # Also for a stream that was closed already: the read that found the end may be the last,
+        # because it brought more than max_unread, and then no other read reports the close.
         self._tell_closed()
 
     def acknowledged(self) -> int | None:
@@ -192,10 +194,12 @@ class StreamTransport:
             self._tell_closed()
             return
         self._unread += len(future.result())
-        if self._unread > self._settings.max_unread:
-            self._connection.close(reason="error")
+        if self._unread <= self._settings.max_unread:
+            self.start_reading()
             return
-        self.start_reading()
+        self._connection.close(reason="error")
+        # A connection that ended cleanly before ignores that, and nothing reads from here on.
+        self.abort()
 
     def _tell_closed(self) -> None:
         if self._lingering is not None:

@@ -255,6 +255,28 @@ async def test_a_clean_end_to_one_who_has_left_is_nothing(pair):
     assert leaving.closed == 1
 
 
+@pytest.mark.parametrize("end", ["abort", "finish"])
+@pytest.mark.gen_test
+async def test_each_end_reports_a_stream_that_was_closed_already(pair, end):
+    """The handler is released, once, also where no read is pending that would report the close."""
+    made = pair(opened=False)
+    made.stream.close()
+    for _ in range(2):
+        made.transport.abort() if end == "abort" else made.transport.finish(b"x")
+    assert made.closed == 1
+
+
+@pytest.mark.gen_test
+async def test_too_many_bytes_after_a_clean_end_close_the_socket(pair):
+    """Nothing reads any more then, so nothing else would see the client leave before linger is over."""
+    made = pair(max_unread=1024, linger=60.0)
+    made.connection.close(reconnect=False)
+    made.client.send(b"x" * 2048)
+    await eventually(made.stream.closed)
+    assert made.closed == 1
+    assert made.transport._lingering.cancelled()
+
+
 # -- reading
 
 
