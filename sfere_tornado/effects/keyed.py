@@ -24,7 +24,8 @@ from ..dispatch import Effect, Registry
 from ..errors import EffectShapeError, KeyShapeError
 from ..keys import DEFAULT_SCOPE, Exclude, Key, KeyLike, Pattern, PatternLike, as_key, as_pattern
 from ..streams.connection import Connection
-from ..streams.writer import AT_ONCE, Delivery
+from ..streams.delivery import Delivery
+from ..streams.writer import AT_ONCE
 from .arrivals import Arrivals
 from .receivers import Receivers
 from .visit import VISIT, Visit
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from ..presence.feed import PresenceFeed
     from ..stores import Store
     from ..stores.admission import Admission
+    from ..streams.delivery import Failure
     from ..streams.fanout import Fanout
-    from ..streams.writer import Failure, Writer
+    from ..streams.writer import Writer
 
 __all__ = ("BroadcastResult", "KeyedEffects", "broadcast", "default_scope", "with_connection")
 

@@ -17,6 +17,7 @@ from ..defaults import MAX_EVENT_SIZE
 from ..dispatch import Effect, Registry
 from ..errors import NoConnectionError
 from ..streams.fanout import Fanout
+from ..streams.writer import check_name
 from ..wire.event_stream import Event, data_text, encode
 from .visit import Visit
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..dispatch import Context
     from ..history import History
     from ..streams.connection import Connection
-    from ..streams.writer import Delivery
+    from ..streams.delivery import Delivery
 
 __all__ = ("StreamEffects", "close_sse", "receiver", "send", "sse_closed")
 
@@ -51,11 +52,13 @@ def send(
 
     Returns:
         ``("send", data)`` or ``("send", data, {"event": ...})``. The effect's result is a
-        :class:`~sfere_tornado.streams.writer.Delivery`; a closed connection is told there and raises nothing.
+        :class:`~sfere_tornado.streams.delivery.Delivery`; a closed connection is told there and raises nothing.
 
     Raises:
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
+        TypeError: when conflate is not hashable.
     """
+    check_name(conflate)
     if event is None and id is None and retry is None and conflate is None:
         return Effect(("send", data))
     Event("", event, id, retry)
@@ -125,6 +128,8 @@ class StreamEffects(Registry):
         target = receiver(ctx, "send")
         fields = dict(options) if options else {}
         name = fields.pop("conflate", None)
+        # Before the history records the event, which would be replayed but was never delivered.
+        check_name(name)
         event = Event(data_text(data), **fields)
         if self._history is not None and isinstance(target, Fanout) and target.pattern is not None:
             payload = self._history.record(target.pattern, event, exclude=target.exclude)

@@ -109,7 +109,7 @@ class Life:
         self._loop = self._last_loop = loop
         self._thread = threading.get_ident()
         self.draining = self.lame_duck = False
-        self.writer.meet(loop.call_soon)
+        self.writer.meet(loop.call_soon, loop.create_future)
         self.departures.close = self.config.store.close_on_evict
         self._next_look = self.time() + self.watch.tick_seconds
         self.leases.watch(loop.time, self.watch.tick_seconds)

@@ -17,7 +17,7 @@ from ..keys import as_key
 if TYPE_CHECKING:
     from ..dispatch import Context
     from ..keys import Key, KeyLike
-    from ..streams.writer import Delivery
+    from ..streams.delivery import Delivery
     from .feed import PresenceFeed
 
 __all__ = ("PresenceEffects", "hide", "leave", "presence_state", "show", "update_meta")

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from ..errors import EventError, MetaError, nearest, with_suggestion
+from ..errors import EventError, MetaError
+from ..reasons import RETURNING
+from ..reasons import DepartureReason as Reason
 from ..wire.event_stream import data_text
 
 if TYPE_CHECKING:
@@ -31,22 +33,9 @@ __all__ = (
     "Meta",
     "Reason",
     "check_meta",
-    "check_reason",
     "diff",
 )
 
-Reason: TypeAlias = Literal[
-    "leave",
-    "client",
-    "timeout",
-    "slow",
-    "expired",
-    "replaced",
-    "revoked",
-    "shutdown",
-    "server",
-    "error",
-]  # why a connection departed: it said so ("leave"), or why its stream closed
 Kind: TypeAlias = Literal["joined", "left", "away", "back", "changed"]
 
 #: Characters of a tab id or a device's name: room for a UUID and a word, and not for a story, for every newcomer is
@@ -56,11 +45,6 @@ MAX_LABEL: Final = 64
 #: Bytes of the application's data of one connection, as JSON, 1 KiB: a name, a colour, a picture's address. What is
 #: larger belongs behind a link, for it would be sent to everybody at each change.
 MAX_DATA_SIZE: Final = 1024
-
-_REASONS: Final = frozenset(get_args(Reason))
-
-#: Reasons after which a client commonly comes back, also one whose tab is hidden.
-_RETURNING: Final = frozenset({"client", "slow", "error", "server", "timeout"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +103,7 @@ class Grace:
             hidden: whether its tab was hidden then.
         """
         own: float | None = getattr(self, reason)
-        if hidden and own is not None and reason in _RETURNING:
+        if hidden and own is not None and reason in RETURNING:
             return max(own, self.hidden)
         return own
 
@@ -185,17 +169,6 @@ def diff(changes: Iterable[Change]) -> Diff:
         else:
             joins[change.key] = change
     return Diff(joins, leaves)
-
-
-def check_reason(reason: str) -> None:
-    """Check the reason of a departure.
-
-    Raises:
-        ValueError: when there is no such reason; the text names the nearest one.
-    """
-    if reason not in _REASONS:
-        problem = f"a reason is one of {', '.join(sorted(_REASONS))}, not {reason!r}"
-        raise ValueError(with_suggestion(problem, nearest(reason, _REASONS)))
 
 
 def check_meta(tab: object, device: object, data: object) -> None:

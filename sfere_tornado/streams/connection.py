@@ -33,12 +33,14 @@ from ..defaults import MAX_OUTBOX
 from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
 from ..wire.event_stream import Event, encode, retry
-from .writer import AT_ONCE, NOT_NOW, Delivery, Reason, Writer
+from .writer import AT_ONCE, NOT_NOW, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable, Sequence
 
     from ..keys import Key
+    from ..reasons import Reason
+    from .delivery import Delivery
     from .transport import KernelView, Transport
 
 __all__ = ("AWAY", "CATCH_UP", "Connection", "Health")

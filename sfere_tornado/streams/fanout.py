@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..wire.event_stream import Event, encode
-from .writer import AT_ONCE, Delivery, Failure, Writer
+from .writer import AT_ONCE, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from ..keys import Key, Pattern
+    from ..reasons import Reason
     from .connection import Connection
-    from .writer import Reason
+    from .delivery import Delivery, Failure
 
 __all__ = ("Fanout",)
 

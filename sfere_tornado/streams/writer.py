@@ -23,23 +23,23 @@ Not thread-safe: a writer is used from the thread of its event loop.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from ..defaults import SLICE
 from ..wire.framing import chunked
+from .delivery import Delivery, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from ..keys import Key
     from ..wire.compression import Share, SharedCompressor
+    from .delivery import Receiver, Wakeup
 
-__all__ = ("AT_ONCE", "MAX_TURN", "Delivery", "Failure", "Reason", "Receiver", "Writer")
+__all__ = ("AT_ONCE", "MAX_TURN", "NOT_NOW", "Writer", "check_name")
 
-Reason: TypeAlias = Literal[
-    "client", "timeout", "slow", "expired", "replaced", "revoked", "shutdown", "server", "error"
-]  # why a connection closed, finer than a store's cause
+log: logging.Logger = logging.getLogger("sfere_tornado.streams.writer")
 
 #: Bytes of events gathered in one turn before they are written, 1 MiB: who dispatches without ever giving the loop a turn
 #: writes them himself.
@@ -48,91 +48,6 @@ MAX_TURN: Final = 1024 * 1024
 
 #: What ``write`` returns where nothing was taken and the events themselves are wanted.
 NOT_NOW: Final = -1
-
-
-class Receiver(Protocol):
-    """**Protocol:** one connection, as the writer needs it."""
-
-    #: Where it is stored, or None.
-    key: Key | None
-    #: Takes framed bytes and returns how many it took; anything but all of them, or an OSError, is for :meth:`take`.
-    write: Callable[[bytes], int]
-    #: Set to 0 with each write.
-    idle_ticks: int
-    #: Which compressed bytes it can read; see :mod:`.compression`.
-    step: int
-    #: Bytes that wait for its socket.
-    outbox: int
-
-    def take(
-        self,
-        payloads: Sequence[bytes],
-        names: Sequence[Hashable],
-        framed: bytes,
-        outcome: int | OSError,
-    ) -> bool:
-        """Take what ``write`` did not take whole; returns False when the receiver must be settled."""
-
-    def settle(self) -> Reason:
-        """End the stream of a receiver that did not take what was written; returns the reason."""
-
-
-class Failure(NamedTuple):
-    """One receiver that did not get everything: its key (None when it was never stored), the connection, the reason."""
-
-    key: Key | None
-    connection: Any
-    reason: Reason
-
-
-class Delivery:
-    """What becomes of events for the same receivers; complete when :attr:`done`, which awaiting :meth:`settled` waits for.
-
-    Args:
-        receivers: who is to get them, each once.
-    """
-
-    __slots__ = ("_jobs", "done", "failures", "names", "payloads", "receivers", "waited")
-
-    def __init__(self, receivers: Sequence[Receiver]) -> None:
-        self.receivers: Sequence[Receiver] = receivers
-        #: The events, encoded and not yet framed; and for each the name under which it may be replaced, or None.
-        self.payloads: list[bytes] = []
-        self.names: list[Hashable] = []
-        #: Receivers that did not take them.
-        self.failures: list[Failure] = []
-        #: Receivers whose socket did not take everything at once, so that some of it waits for them.
-        self.waited: int = 0
-        #: Whether everything has been written, or waits for its receiver.
-        self.done: bool = False
-        self._jobs = 0
-
-    def __repr__(self) -> str:
-        state = "done" if self.done else "under way"
-        return f"<Delivery {state}: {self.reached} reached, {self.waited} waited, {len(self.failures)} failed>"
-
-    @property
-    def reached(self) -> int:
-        """How many receivers took the events; those not yet written to are counted as if they will."""
-        return len(self.receivers) - len(self.failures)
-
-    async def settled(self) -> Delivery:
-        """Wait until it is done; returns the delivery."""
-        await _Turns(self)
-        return self
-
-
-class _Turns:
-    """Waits by giving the event loop its turns: what is waited for is written in the next few of them."""
-
-    __slots__ = ("_delivery",)
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-
-    def __await__(self) -> Generator[None, None, None]:
-        while not self._delivery.done:
-            yield
 
 
 class _Job:
@@ -187,7 +102,7 @@ class _Job:
         else:
             parts = [self._part(share) for share in compressor.shares(joined, self.receivers)]
         for delivery in deliveries:
-            delivery._jobs += len(parts)  # noqa: SLF001  # the two are one thing
+            delivery.add_jobs(len(parts))
         return parts
 
     def _part(self, share: Share[Receiver]) -> _Job:
@@ -206,6 +121,7 @@ class Writer:
 
     __slots__ = (
         "_call_soon",
+        "_create_future",
         "_gathered",
         "_held",
         "_jobs",
@@ -223,6 +139,7 @@ class Writer:
         self.slice_size: int = slice_size
         self.compressor: SharedCompressor | None = compressor
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
+        self._create_future: Callable[[], Wakeup] | None = None
         #: What was delivered in this turn, and how many bytes that is.
         self._gathered: list[Delivery] = []
         self._held = 0
@@ -245,10 +162,19 @@ class Writer:
         """Whether something has been delivered and not yet written."""
         return bool(self._gathered or self._jobs)
 
-    def meet(self, call_soon: Callable[[Callable[[], None]], object] | None) -> None:
-        """Gather by turns of an event loop from now on, given its ``call_soon``; or, given None, write at once."""
+    def meet(
+        self,
+        call_soon: Callable[[Callable[[], None]], object] | None,
+        create_future: Callable[[], Wakeup] | None = None,
+    ) -> None:
+        """Gather by turns of an event loop from now on; without one, write in each call.
+
+        Args:
+            call_soon: The loop's; None for no loop.
+            create_future: The loop's, with which :meth:`.Delivery.settled` waits.
+        """
         self.flush()
-        self._call_soon = call_soon
+        self._call_soon, self._create_future = call_soon, create_future
         self._scheduled = False
 
     def deliver(
@@ -263,7 +189,13 @@ class Writer:
 
         Returns:
             What becomes of it; events for the same receivers in the same turn share one.
+
+        Raises:
+            TypeError: The name is not hashable; nothing is delivered then.
         """
+        if name is not None:
+            # Here, before anything is gathered: in a job it would stop the writing for others.
+            check_name(name)
         last = self._gathered[-1] if self._gathered else None
         if (
             last is not None
@@ -272,7 +204,7 @@ class Writer:
         ):
             delivery = last
         else:
-            delivery = Delivery(receivers)
+            delivery = Delivery(receivers, self._create_future)
             self._sealed = False
             self._gathered.append(delivery)
         delivery.payloads.append(payload)
@@ -331,7 +263,11 @@ class Writer:
                 for one, handed in self._served.items()
                 if not all(each.done for each in handed)
             }
-            self._jobs.extend(_plan(gathered, self.compressor))
+            try:
+                self._jobs.extend(_plan(gathered, self.compressor))
+            except BaseException:
+                _give_up(gathered)
+                raise
         while self._jobs and (limit is None or limit > 0):
             job = self._jobs[0]
             begin = job.position
@@ -367,19 +303,58 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
         jobs = list(dict.fromkeys(last_of.values()))
     jobs = [part for job in jobs if job.receivers for part in job.prepare(compressor)]
     for delivery in gathered:
-        if not delivery.receivers:
-            delivery.done = True
+        delivery.finish_unwritten()
     return jobs
 
 
+def check_name(name: Hashable) -> None:
+    """Check the name under which an event may be replaced while it waits.
+
+    Raises:
+        TypeError: The name is not hashable, such as a list.
+    """
+    try:
+        hash(name)
+    except TypeError:
+        raise TypeError(
+            f"conflate={name!r} is not a valid name: it is not hashable; use a string or a tuple"
+        ) from None
+
+
+def _give_up(gathered: Sequence[Delivery]) -> None:
+    """End every receiver of deliveries that could not be planned: it comes back for them."""
+    for delivery in gathered:
+        delivery.failures += [
+            Failure(receiver.key, receiver, receiver.settle()) for receiver in delivery.receivers
+        ]
+        delivery.finish()
+
+
 def _send(job: _Job, part: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]) -> None:
+    """Write a job to some of its receivers, and end those that did not take it."""
     job.parts += 1
-    framed = b"" if job.framed is None else job.framed
-    size = len(framed)
-    troubled: list[tuple[Receiver, int | OSError]] = []
+    deliveries = job.deliveries()
+    try:
+        for receiver in _missed(job, deliveries, _write_each(job, part), served):
+            failure = Failure(receiver.key, receiver, receiver.settle())
+            handed_out = served.get(receiver, ())
+            for delivery in deliveries:
+                if delivery not in handed_out:
+                    delivery.failures.append(failure)
+    finally:
+        # Also after an exception: a task that awaits a delivery must not wait for ever.
+        job.parts -= 1
+        if job.position == len(job.receivers) and not job.parts:
+            for delivery in deliveries:
+                delivery.end_job()
+
+
+def _write_each(job: _Job, part: Sequence[Receiver]) -> list[tuple[Receiver, int | OSError]]:
+    """Call each receiver's ``write``; return those that did not take all, with the outcome."""
     if job.framed is None:
-        troubled = [(receiver, NOT_NOW) for receiver in part]
-        part = ()
+        return [(receiver, NOT_NOW) for receiver in part]
+    framed, size = job.framed, len(job.framed)
+    troubled: list[tuple[Receiver, int | OSError]] = []
     for receiver in part:
         receiver.idle_ticks = 0
         try:
@@ -389,28 +364,35 @@ def _send(job: _Job, part: Sequence[Receiver], served: Mapping[Receiver, set[Del
             continue
         if sent != size:
             troubled.append((receiver, sent))
+    return troubled
+
+
+def _missed(
+    job: _Job,
+    deliveries: Sequence[Delivery],
+    troubled: Sequence[tuple[Receiver, int | OSError]],
+    served: Mapping[Receiver, set[Delivery]],
+) -> list[Receiver]:
+    """Let each receiver take what its ``write`` left over; return those that did not."""
+    framed = b"" if job.framed is None else job.framed
     failed: list[Receiver] = []
-    deliveries = job.deliveries()
     for receiver, outcome in troubled:
-        if receiver not in served and not receiver.take(job.payloads, job.names, framed, outcome):
-            failed.append(receiver)
-        elif receiver in served:
+        if receiver in served:
             if not served[receiver].issuperset(deliveries):
                 failed.append(receiver)
+            continue
+        try:
+            taken = receiver.take(job.payloads, job.names, framed, outcome)
+        except Exception:
+            # A fault in one transport must not keep the event from the receivers after it.
+            log.exception("%r failed to take an event; its stream ends", receiver)
+            taken = False
+        if not taken:
+            failed.append(receiver)
         elif receiver.outbox:
             for delivery in deliveries:
                 delivery.waited += 1
-    for receiver in failed:
-        failure = Failure(receiver.key, receiver, receiver.settle())
-        handed_out = served.get(receiver, ())
-        for delivery in deliveries:
-            if delivery not in handed_out:
-                delivery.failures.append(failure)
-    job.parts -= 1
-    if job.position == len(job.receivers) and not job.parts:
-        for delivery in deliveries:
-            delivery._jobs -= 1  # noqa: SLF001  # the two are one thing
-            delivery.done = delivery._jobs == 0  # noqa: SLF001  # the same
+    return failed
 
 
 #: For connections without a hub: whatever they are given is written at once.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
 
-from ..streams.writer import Delivery, Failure
+from ..streams.delivery import Delivery, Failure
 from ..wire.event_stream import Event, data_text, encode
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ..history import History
     from ..hub.questions import Questions
     from ..keys import Key
+    from ..reasons import Reason
     from ..streams.connection import Connection
-    from ..streams.writer import Reason
 
 __all__ = ("Greeting", "Opening", "cursor_block", "last_event_id", "maybe_await", "replay")
 
@@ -65,7 +65,7 @@ class Greeting:
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
         """Let ready bytes of the event stream come before everything that waits."""
         delivery = Delivery([self.connection])
-        delivery.done = True
+        delivery.finish()
         if self.closed:
             reason = self.connection.reason or (
                 self._ending[1] if self._ending is not None else "client"

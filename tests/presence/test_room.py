@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sfere_tornado import reasons
 from sfere_tornado.errors import KeyShapeError, MetaError, PresenceFullError, StoreError
 from sfere_tornado.keys import ANY, Key
 from sfere_tornado.presence import (
@@ -24,7 +25,6 @@ from sfere_tornado.presence import (
 from sfere_tornado.presence.roll import Roll
 from sfere_tornado.presence.states import MemberState, Stream
 from sfere_tornado.presence.waits import Waits
-from sfere_tornado.streams import writer
 from sfere_tornado.testing import FakeClock
 
 ANN = Key("default", ("lobby", "ann"))
@@ -143,7 +143,7 @@ def test_a_stop_can_be_given_a_grace(clock):
 
 def test_every_reason_of_a_connection_is_known():
     """The room knows each reason for which a connection closes, and one more: the member said so."""
-    assert set(get_args(Reason)) == {*get_args(writer.Reason), "leave"}
+    assert set(get_args(Reason)) == {*get_args(reasons.Reason), "leave"}
     for reason in get_args(Reason):
         Grace().wait(reason)
 

@@ -14,8 +14,9 @@ from sfere_tornado.defaults import MAX_OUTBOX
 from sfere_tornado.errors import ConnectionClosedError, EventTooLargeError
 from sfere_tornado.streams import connection as connection_module
 from sfere_tornado.streams.connection import AWAY, CATCH_UP, Connection, Health
+from sfere_tornado.streams.delivery import Failure
 from sfere_tornado.streams.transport import KernelView, Transport
-from sfere_tornado.streams.writer import Failure, Writer
+from sfere_tornado.streams.writer import Writer
 from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
 from sfere_tornado.wire.compression import BEHIND, HEADER, SharedCompressor

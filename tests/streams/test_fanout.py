@@ -5,8 +5,9 @@ import pytest
 from sfere_tornado.errors import EventError, EventTooLargeError
 from sfere_tornado.streams import fanout as fanout_module
 from sfere_tornado.streams import writer as writer_module
+from sfere_tornado.streams.delivery import Failure
 from sfere_tornado.streams.fanout import Fanout
-from sfere_tornado.streams.writer import Failure, Writer
+from sfere_tornado.streams.writer import Writer
 from sfere_tornado.testing.recording import recording_connection
 from sfere_tornado.wire.event_stream import Event, encode
 from sfere_tornado.wire.framing import LAST_CHUNK, chunked, unframed

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sfere_tornado.defaults import SLICE
 from sfere_tornado.streams import writer as writer_module
 from sfere_tornado.streams.connection import Connection
-from sfere_tornado.streams.writer import AT_ONCE, MAX_TURN, Failure, Writer
+from sfere_tornado.streams.delivery import Failure
+from sfere_tornado.streams.writer import AT_ONCE, MAX_TURN, Writer
 from sfere_tornado.testing.recording import RecordingTransport, recording_connection
 from sfere_tornado.wire.compression import HEADER, SharedCompressor
 from sfere_tornado.wire.framing import chunked
@@ -27,6 +28,12 @@ class Turns:
 
     def call_soon(self, callback):
         self.waiting.append(callback)
+
+    def get_debug(self):
+        return False
+
+    def create_future(self):
+        return asyncio.Future(loop=self)
 
     def turn(self):
         """Run what waited when the turn began."""
@@ -47,7 +54,7 @@ class Turns:
 def turning(**arguments):
     """A writer, and the event loop whose turns it follows."""
     turns, writer = Turns(), Writer(**arguments)
-    writer.meet(turns.call_soon)
+    writer.meet(turns.call_soon, turns.create_future)
     return writer, turns
 
 
@@ -810,18 +817,61 @@ def test_names_reach_the_receivers():
 # -- waiting for it
 
 
-def test_settled_waits_turn_by_turn():
-    """Whoever awaits a delivery gives the loop its turns until it is done, and gets the delivery."""
+def test_settled_is_woken_when_the_delivery_is_done():
+    """A task that awaits a delivery is woken once, when it is done, and gets the delivery."""
     writer, turns = turning(slice_size=2)
     connections, _ = some(5, writer)
     delivery = writer.deliver(connections, b"x")
     waiting = delivery.settled()
+    wakeup = waiting.send(None)
     for _ in range(3):
-        assert waiting.send(None) is None
+        assert not wakeup.done()
         turns.turn()
+    assert wakeup.done()
     with pytest.raises(StopIteration) as stopped:
         waiting.send(None)
     assert stopped.value.value is delivery
+
+
+def test_a_wait_that_was_cancelled_is_not_woken():
+    """The others that wait for the same delivery are."""
+    writer, turns = turning()
+    delivery = writer.deliver(some(1, writer)[0], b"x")
+    first, second = delivery.settled(), delivery.settled()
+    cancelled, wakeup = first.send(None), second.send(None)
+    cancelled.cancel()
+    turns.finish()
+    assert wakeup.done()
+    first.close()
+    second.close()
+
+
+def test_a_name_that_is_not_hashable_is_refused_before_anything_is_gathered():
+    """The other clients get what was delivered, and the next event too."""
+    writer, turns = turning()
+    connections, transports = some(2, writer)
+    writer.deliver(connections, b"[a]")
+    with pytest.raises(TypeError, match=r"conflate=\['price'\] is not a valid name"):
+        writer.deliver(connections, b"[b]", ["price"])
+    writer.deliver(connections, b"[c]")
+    turns.finish()
+    assert [transport.writes for transport in transports] == [[chunked(b"[a][c]")]] * 2
+
+
+def test_an_exception_of_one_transport_ends_its_stream_alone(caplog):
+    """The receivers after it get the event, and the delivery is done and names the failure."""
+    writer, turns = turning()
+    connections, transports = some(3, writer)
+    # A full socket makes the connection call the transport, whose fault is not an OSError.
+    connections[1].write = lambda framed: 0
+    transports[1].write = lambda data: data.missing
+    delivery = writer.deliver(connections, b"x")
+    turns.finish()
+    assert delivery.done
+    assert [failure.connection for failure in delivery.failures] == [connections[1]]
+    assert connections[1].closed
+    assert transports[0].writes == transports[2].writes == [chunked(b"x")]
+    assert "failed to take an event" in caplog.text
 
 
 def test_a_settled_delivery_is_not_waited_for():
@@ -839,7 +889,7 @@ def test_turns_of_a_real_event_loop():
     async def fan_out():
         loop = asyncio.get_running_loop()
         writer = Writer(slice_size=10)
-        writer.meet(loop.call_soon)
+        writer.meet(loop.call_soon, loop.create_future)
         connections, transports = some(45, writer)
         seen = []
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 FLOORS = (
     ("defaults",),
     ("errors",),
-    ("keys", "callbacks"),
+    ("keys", "callbacks", "reasons"),
     ("wire", "dispatch", "config"),
     ("stores", "streams", "history", "presence"),
     ("presence.events",),
