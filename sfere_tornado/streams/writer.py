@@ -32,7 +32,7 @@ from ..wire.framing import chunked
 from .delivery import Delivery, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from ..wire.compression import Share, SharedCompressor
     from .delivery import Receiver, Wakeup
@@ -112,6 +112,35 @@ class _Job:
         return part
 
 
+class _Index:
+    """What each receiver is still to get, looked up without a walk through all of it.
+
+    Made when the first stream ends, and extended by what came since: a turn that sends to each of
+    many streams and closes it would otherwise look through every delivery at every close.
+    """
+
+    __slots__ = ("_deliveries_seen", "_jobs_seen", "deliveries", "jobs")
+
+    def __init__(self) -> None:
+        #: For each receiver its deliveries of this turn, and its jobs with its place in each.
+        self.deliveries: dict[Receiver, list[Delivery]] = {}
+        self.jobs: dict[Receiver, list[tuple[_Job, int]]] = {}
+        self._deliveries_seen = 0
+        self._jobs_seen = False
+
+    def extend(self, jobs: Iterable[_Job], gathered: Sequence[Delivery]) -> None:
+        """Add what is not in the index yet; jobs come all together, deliveries one by one."""
+        if not self._jobs_seen:
+            self._jobs_seen = True
+            for job in jobs:
+                for place in range(job.position, len(job.receivers)):
+                    self.jobs.setdefault(job.receivers[place], []).append((job, place))
+        for position in range(self._deliveries_seen, len(gathered)):
+            for receiver in gathered[position].receivers:
+                self.deliveries.setdefault(receiver, []).append(gathered[position])
+        self._deliveries_seen = len(gathered)
+
+
 class Writer:
     """Writes what is delivered in a turn of the event loop when the turn is over.
 
@@ -124,6 +153,7 @@ class Writer:
         "_create_future",
         "_gathered",
         "_held",
+        "_index",
         "_jobs",
         "_scheduled",
         "_sealed",
@@ -144,6 +174,8 @@ class Writer:
         self._gathered: list[Delivery] = []
         self._held = 0
         self._jobs: deque[_Job] = deque()
+        # None until a stream ends.
+        self._index: _Index | None = None
         self._scheduled = False
         self._sealed = False
         # Receivers that were handed out what was pending, and which deliveries that was.
@@ -233,14 +265,15 @@ class Writer:
         """
         payloads: list[bytes] = []
         handed: set[Delivery] = set()
-        for job in self._jobs:
-            if receiver in job.receivers[job.position :]:
+        index = self._index = self._index or _Index()
+        index.extend(self._jobs, self._gathered)
+        for job, place in index.jobs.get(receiver, ()):
+            if place >= job.position:
                 payloads += job.payloads
                 handed.update(job.deliveries())
-        for delivery in self._gathered:
-            if receiver in delivery.receivers:
-                payloads += delivery.payloads
-                handed.add(delivery)
+        for delivery in index.deliveries.get(receiver, ()):
+            payloads += delivery.payloads
+            handed.add(delivery)
         if payloads:
             self._served[receiver] = handed
             # What comes for the same receivers from now on is another delivery: this one does not get it.
@@ -257,6 +290,7 @@ class Writer:
     def _write(self, limit: int | None) -> None:
         if not self._jobs:
             gathered, self._gathered, self._held = self._gathered, [], 0
+            self._index = None
             # Under a load that never ends there is always something pending; who was served long ago is forgotten here.
             self._served = {
                 one: handed
@@ -281,6 +315,7 @@ class Writer:
             _send(job, part, self._served)
         if not self.pending:
             self._served.clear()
+            self._index = None
 
 
 def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> list[_Job]:

@@ -1054,3 +1054,26 @@ def test_what_a_writer_and_a_delivery_show():
     assert repr(delivery) == "<Delivery under way: 3 reached, 1 waited, 1 failed>"
     turns.turn()
     assert repr(delivery) == "<Delivery done: 3 reached, 1 waited, 1 failed>"
+
+
+class Walks(list):
+    """Receivers that count how often a search goes through them."""
+
+    count = 0
+
+    def __contains__(self, receiver):
+        self.count += 1
+        return super().__contains__(receiver)
+
+
+def test_ends_of_many_streams_walk_through_no_delivery_again():
+    """A turn that ends each receiver of a fan-out looks each up, and each gets the event once."""
+    writer, turns = turning()
+    connections, transports = some(20, writer)
+    receivers = Walks(connections)
+    writer.deliver(receivers, b"x")
+    for connection in connections:
+        connection.close()
+    turns.finish()
+    assert receivers.count == 0
+    assert [transport.writes for transport in transports] == [[chunked(b"x")]] * 20
