@@ -26,10 +26,10 @@ def received(sock: socket.socket) -> bytes:
 
 
 def send_rest(sock: socket.socket, rest: bytes) -> None:
-    """Send what the kernel did not take, as soon as it has room; the process sleeps until then.
+    """Send what the kernel did not take; the process sleeps while the socket is full.
 
-    A busy machine lets a client fall behind, and its socket fills up. Bytes that are dropped would
-    break the stream; a queue for each client would no longer be the limit that this contender shows.
+    On a busy machine a client falls behind, and its socket fills up. To drop the bytes would break
+    the stream. A queue for each client would no longer be the limit that this contender shows.
     """
     writable = select.poll()
     writable.register(sock, select.POLLOUT)
