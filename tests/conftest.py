@@ -6,9 +6,21 @@ import ssl
 
 import pytest
 import trustme
+from support.census import Census
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
+
+
+def pytest_addoption(parser):
+    """Add the option of the scenario tests."""
+    parser.addoption(
+        "--disturb",
+        choices=["tuple", "append", "copies", "nosuper", "all"],
+        help="play every scenario test with an application that replaces effects by an equal tuple, "
+        "appends one, copies system and data, overrides on_connection_close without super(), or "
+        "all of these; without it, the quick ones are played in each way",
+    )
 
 
 class _Unexpected(logging.Handler):
@@ -98,5 +110,11 @@ def serve(io_loop):
                 await app.settings["sfere"].stop()
             await server.close_all_connections()
 
+    def census(hub):
+        """Count from now on what a served hub and its server hold."""
+        servers = [server for app, server in served if app.settings.get("sfere") is hub]
+        return Census(hub, servers[0])
+
+    start.census = census
     yield start
-    io_loop.run_sync(stop, timeout=30)
+    io_loop.run_sync(stop, timeout=10)

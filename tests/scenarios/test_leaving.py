@@ -106,11 +106,15 @@ async def test_1200_clients_leave_in_twelve_ways(serve, transport, server_tls, c
     hub, app = lobby(departures)
     tls = transport == "tls"
     url = serve(app, ssl_options=server_tls if tls else None)
+    census = serve.census(hub)
 
-    left_at, _clients = await leave_in_every_way(
+    left_at, clients = await leave_in_every_way(
         url, each=100, ssl_options=client_tls if tls else None
     )
     await eventually(lambda: not hub.streams and not len(hub.store))
+    for client in clients:
+        client.close()
+    await census.empty()
 
     must_have_come = {
         name

@@ -266,7 +266,7 @@ class Faulty(PresenceEvents):
 async def test_the_crowd_finds_out_what_is_wrong(serve, monkeypatch, grace, fault, mistakes):
     """Reloads that are told, departures that are not, or twice, and rosters without somebody are found out."""
     monkeypatch.setattr(Faulty, "fault", fault)
-    monkeypatch.setattr("sfere_tornado.presence.effects.PresenceEvents", Faulty)
+    monkeypatch.setattr("sfere_tornado.presence.feed.PresenceEvents", Faulty)
     found = await crowd(serve, benchmark.make_hub(grace), monkeypatch, PATIENCE=0.5)
     assert mistakes <= set(found.mistakes), found.wrong
     assert found.wrong

@@ -1,0 +1,59 @@
+"""Scenarios are played undisturbed, and with applications that do what they may."""
+
+import pytest
+from support.disturbing import VARIANTS, disturb
+
+#: Played in every way in each run, as far as they take no longer than some seconds.
+DISTURBED = {
+    "test_departures",
+    "test_failing_hooks",
+    "test_leaving",
+    "test_presence_room",
+    "test_replay",
+    "test_slow_clients",
+    "test_story",
+}
+
+#: What stays as it is in each run, because it takes too long or tests the test's own counting.
+LONG = {
+    "test_people_who_come_and_go",
+    "test_a_process_that_was_stopped_takes_nobody_for_gone",
+    "test_the_battery_is_red_on_a_textbook_handler",
+    "test_the_crowd_finds_out_what_is_wrong",
+    "test_with_a_history_too_small_every_hole_is_told",
+}
+
+#: What runs in processes of its own, which the disturbance of this one does not reach.
+ELSEWHERE = {
+    "test_clocks",
+    "test_datastar_examples",
+    "test_demo",
+    "test_processes",
+    "test_stopping",
+}
+
+
+def pytest_generate_tests(metafunc):
+    """Give each test the ways in which it is played."""
+    chosen = metafunc.config.getoption("--disturb")
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if chosen == "all":
+        ways = list(VARIANTS)
+    elif chosen is not None:
+        ways = [chosen]
+    elif name in DISTURBED and metafunc.definition.name not in LONG:
+        ways = ["none", *VARIANTS]
+    else:
+        return
+    metafunc.parametrize("disturbance", ways, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def disturbance(request, monkeypatch):
+    """The way in which the application disturbs the library; ``none`` in most runs."""
+    variant = getattr(request, "param", "none")
+    if variant != "none":
+        if request.module.__name__.rpartition(".")[2] in ELSEWHERE:
+            pytest.skip("its server is a process of its own, which is not disturbed")
+        disturb(variant, monkeypatch)
+    return variant
