@@ -165,7 +165,7 @@ async def deliver(hub: Hub, kind: str, events: list[dict[str, Any]]) -> tuple[fl
     used = time.process_time()
     for event in events:
         hub.dispatch(broadcast((ANY, (kind, ANY)), send(event)))
-        while hub.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
+        while hub.streams.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
             await asyncio.sleep(0)
     used = time.process_time() - used
     await asyncio.sleep(RESTING)

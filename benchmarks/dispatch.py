@@ -54,7 +54,7 @@ def connections(hub: Hub, count: int) -> list[Connection]:
     """Return connections that are stored in the lobby."""
     made = []
     for number in range(count):
-        connection = Connection(writer=hub.writer)
+        connection = Connection(writer=hub.streams.writer)
         connection.open(Nowhere())
         hub.store.put(("default", ("lobby", str(number))), connection)
         made.append(connection)

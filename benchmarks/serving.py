@@ -85,7 +85,7 @@ class Serving:
 
     async def written(self) -> None:
         """Give the loop its turns until everything dispatched has been written."""
-        while self.hub.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
+        while self.hub.streams.writer.pending:  # noqa: ASYNC110  # an event would add to the cost
             await asyncio.sleep(0)
 
     def tornado_streams(self) -> list[IOStream]:

@@ -35,7 +35,6 @@ STILL_TO_CUT = {
         "hub.hub -> web.serving",
     },
     "circles": {
-        "hub.draining -> hub.life",
         "hub.hub -> hub.parts",
         "hub.hub -> web.serving",
         "hub.life -> hub.draining",

@@ -1,6 +1,7 @@
 """The hub's one timer: it rings when the next thing is due, and not before.
 
-It asks the loop's monotonic clock, never the wall clock: a step of that would ring for everybody, or for nobody.
+It uses the loop's monotonic clock, never the wall clock: a step of that would make everything due, or
+nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +13,22 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ("AFTER_FAILURE", "Alarm")
+    from .lease_clock import LeaseClock
 
-log: logging.Logger = logging.getLogger("sfere_tornado.hub")
+__all__ = ("AFTER_FAILURE", "CATCH_UP", "LATE", "Alarm")
 
-#: Seconds until it rings again after a failure, 1: what is due may still be due, and a loop that does nothing but fail, and
-#: write that into the log, serves nobody.
+log = logging.getLogger("sfere_tornado.hub")
+
+#: Seconds until it rings again after a failure, 1: what is due may still be due, and a loop that only
+#: fails, and logs that, serves no client.
 AFTER_FAILURE: Final = 1.0
+
+#: Seconds of delay beyond which the event loop counts as blocked, 0.1: a busy loop is late by less.
+LATE: Final = 0.1
+
+#: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the beats
+#: and reloads of thousands of clients, is read and handled first.
+CATCH_UP: Final = 0.25
 
 
 class Alarm:
@@ -26,29 +36,37 @@ class Alarm:
 
     Args:
         loop: the running one.
+        clock: stands still while the alarm is overdue.
         due_in: returns the seconds until the next thing is due; negative when it is overdue.
-        ring: does what is due; an exception in it is logged, and the alarm is set again, for a while later.
+        ring: does what is due. An exception in it is logged, and the alarm is set again, for a while
+            later.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        clock: LeaseClock,
         due_in: Callable[[], float],
         ring: Callable[[], object],
     ) -> None:
         self._loop = loop
+        self._clock = clock
         self._due_in = due_in
         self._do_ring = ring
         self._handle: asyncio.TimerHandle | None = None
-        # After a failure: whoever sets it then must not make it ring at once.
+        # After a failure: a call that sets it must not make it ring earlier.
         self._not_before = 0.0
+        self._catching_up = False
         self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<Alarm {'stopped' if self._stopped else 'set' if self._handle else 'not set'}>"
+        state = "stopped" if self._stopped else "set" if self._handle else "not set"
+        return f"<Alarm {state}>"
 
     def set(self) -> None:
         """Set it for what is due next; called again whenever that may have come nearer."""
+        if self._catching_up:
+            return
         now = self._loop.time()
         when = max(self._not_before, now + max(0.0, self._due_in()))
         if self._handle is not None:
@@ -56,6 +74,7 @@ class Alarm:
                 return
             self._handle.cancel()
         self._handle = self._loop.call_at(when, self._ring)
+        self._clock.set_due(self._loop.time, when - now)
 
     def stop(self) -> None:
         """Never ring again."""
@@ -64,7 +83,15 @@ class Alarm:
             self._handle.cancel()
 
     def _ring(self) -> None:
-        self._handle = None
+        handle, self._handle = self._handle, None
+        now = self._loop.time()
+        late = self._catching_up or (handle is not None and now - handle.when() > LATE)
+        if late and not self._catching_up:
+            self._catching_up = True
+            self._handle = self._loop.call_at(now + CATCH_UP, self._ring)
+            return
+        self._catching_up = False
+        self._clock.ring(late=late)
         try:
             self._do_ring()
         except Exception:

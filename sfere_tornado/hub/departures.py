@@ -50,9 +50,10 @@ class Departures:
     """
 
     def __init__(self, store: Store[Connection], *, close: bool) -> None:
-        self.callbacks: list[Callback] = []
-        #: Set to False while the hub drains: streams are then cut one after the other, at their own time.
-        self.close = close
+        self._callbacks: list[Callback] = []
+        self._close = close
+        # While the hub drains, streams are cut one after the other, each at its own time.
+        self._paused = False
         #: Told of a connection that has left one of its keys and keeps others.
         self.on_kept: Callable[[Key, Connection, Cause], object] | None = None
         self._store = store
@@ -60,13 +61,22 @@ class Departures:
         store.on_evict = self._tell
 
     def __repr__(self) -> str:
-        return f"<Departures: {len(self.callbacks)} callbacks, {'closing' if self.close else 'not closing'}>"
+        return f"<Departures: {len(self._callbacks)} callbacks, {'closing' if self._close else 'not closing'}>"
 
     def add(self, callback: Callback) -> Callback:
         """Have a function told of every departure; see :meth:`Hub.on_evict`."""
         check_callback(callback, "on_evict")
-        self.callbacks.append(callback)
+        self._callbacks.append(callback)
         return callback
+
+    def resume(self) -> None:
+        """Close the streams of connections that leave the store, where that is switched on."""
+        self._paused = False
+
+    def let_all_go(self) -> None:
+        """Empty the store, and close no stream for that."""
+        self._paused = True
+        self._store.clear()
 
     def _close_removed(self, removal: Removal[Connection]) -> None:
         if removal.connection.reason is not None:
@@ -77,7 +87,7 @@ class Departures:
             if self.on_kept is not None:
                 self.on_kept(removal.key, removal.connection, removal.cause)
             return
-        if not self.close:
+        if self._paused or not self._close:
             return
         if removal.cause == "expired":
             removal.connection.close(reason="expired")
@@ -90,5 +100,5 @@ class Departures:
             removal.connection.close(reconnect=False, reason="server")
 
     def _tell(self, key: Key, connection: Connection, cause: Cause) -> None:
-        for callback in self.callbacks:
+        for callback in self._callbacks:
             call_guarded(log, "on_evict callback", callback, key, connection, cause)

@@ -1,11 +1,11 @@
-"""The end of a process: streams are told farewell and cut over a window, and come back elsewhere, not all at once.
+"""The end of a process: clients are told farewell, then cut over a window, and come back elsewhere.
 
-The order: readiness false, perhaps for a while before all the rest; stop accepting; let go of the store, so that nobody's
-farewell goes to those who are about to be cut too; the application's farewell; a reconnection time of its own for each
-stream; the cuts, paced; then whatever is left.
+The order: readiness is false, perhaps for a while before all else. The hub stops accepting, and empties
+the store, so that no farewell of one stream goes to the others. It sends the application's farewell, and
+to each stream a reconnection time of its own. It cuts the streams at an even pace, then ends what is left.
 
-Law: **the end comes in time**, whatever hooks do: the time-out bounds all of it, and a second signal does not even wait for
-that.
+Law: **the end comes in time**, whatever hooks, tasks and threads do. The time-out bounds all of it, and a
+second signal does not wait for that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import asyncio
 import logging
 import random
 import signal
+import threading
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..streams.fanout import Fanout
@@ -22,186 +25,252 @@ from ..wire.event_stream import retry
 from .watchdog import GRACE, Watchdog, end_process
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from ..dispatch import Effects
+    from ..streams.writer import Writer
     from .life import Life
+    from .streams import Streams
 
-__all__ = ("CUTS_PER_SECOND", "TIMEOUT", "WINDOW", "drain", "run_until_signal", "stop")
+__all__ = ("CUTS_PER_SECOND", "STOP_TIMEOUT", "TIMEOUT", "WINDOW", "Drain", "Draining")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
-#: Seconds over which streams are cut and told to come back, 10: ten thousand clients come back at a thousand a second.
+#: Seconds over which streams are cut, and told to come back, 10: ten thousand clients come back at a
+#: thousand a second.
 WINDOW: Final = 10.0
 
-#: Seconds after which a drain is over in any case, 25: Kubernetes kills 30 s after it has asked, and the application needs
-#: some of these for what it closes itself.
+#: Seconds after which a drain is over in any case, 25: Kubernetes kills 30 s after it has asked, and the
+#: application needs some of these for what it closes itself.
 TIMEOUT: Final = 25.0
 
-#: Cuts follow each other in steps of a twentieth of a second: fine enough for a window of some seconds.
+#: Steps of cuts a second, 20: fine enough for a window of some seconds.
 CUTS_PER_SECOND: Final = 20
 
-#: What asks a process to end: the terminal's, and everybody else's.
+#: Seconds that :func:`stop` waits for dispatches under way, 5, before it cancels them.
+STOP_TIMEOUT: Final = 5.0
+
+#: Signals that ask a process to end: the terminal's, and that of process managers.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-async def stop(hub: Life) -> None:
-    """Cut everybody at once; see :meth:`Life.stop`."""
-    try:
-        hub.begin_draining()
-        _cut(hub)
-        while _others(hub):
-            await asyncio.wait(_others(hub))
-    finally:
-        hub.leave_loop()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """How a hub is drained; see :meth:`.Hub.drain`."""
+
+    #: Seconds over which streams are cut, and over which their clients are told to come back.
+    window: float = WINDOW
+    #: Seconds after which the drain is over, whatever hooks and dispatches do.
+    timeout: float = TIMEOUT
+    #: Effects for every open stream.
+    farewell: Effects = None
+    #: Seconds before all that in which the hub serves, and is not ready.
+    lame_duck: float = 0.0
 
 
-async def drain(
-    hub: Life,
-    *,
-    window: float,
-    timeout: float,  # noqa: ASYNC109  # bounds several waits
-    farewell: Any,
-    lame_duck: float,
-) -> bool:
-    """Stop gracefully; see :meth:`Life.drain`.
+class Draining:
+    """Drains and stops one hub.
 
-    Returns:
-        Whether everything has ended. False when a dispatch, or a hook of a stream's handler, was left behind.
+    Args:
+        life: the hub's.
+        streams: its open streams.
+        writer: writes to them.
+        say: dispatches effects with a fan-out as the target.
+        retry: the reconnection time of clients, in seconds.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    openers: set[asyncio.Task[Any]] = set()
-    try:
-        if lame_duck > 0:
-            hub.lame_duck = True
-            await asyncio.sleep(min(lame_duck, timeout))
-        hub.begin_draining()
-        # What was sent before is a delivery of its own: that of the farewell is looked at.
-        hub.writer.flush()
-        everybody = Fanout(list(hub.streams), hub.writer)
-        openers.update(hub.streams.openers())
-        if farewell is not None:
-            hub.dispatcher.dispatch(farewell, system={**hub.system, "sse": everybody})
-        await _cut_over(hub, everybody, max(0.0, min(window, deadline - loop.time())))
-    finally:
-        if not hub.draining:
-            hub.begin_draining()
+
+    __slots__ = ("_life", "_retry", "_say", "_streams", "_writer")
+
+    def __init__(
+        self,
+        life: Life,
+        streams: Streams,
+        writer: Writer,
+        say: Callable[[Effects, Fanout], object],
+        retry: float,
+    ) -> None:
+        self._life = life
+        self._streams = streams
+        self._writer = writer
+        self._say = say
+        self._retry = retry
+
+    async def stop(self, timeout: float = STOP_TIMEOUT) -> None:  # noqa: ASYNC109  # bounds several waits
+        """Cut every stream, and end the dispatches under way; see :meth:`.Hub.stop`."""
         try:
-            _cut(hub)
-            await _end_tasks(hub, deadline - loop.time())
-            for server in hub.servers:
-                # It swallows cancellation, so it is a task of its own that is left behind when it takes too long.
-                closing = asyncio.ensure_future(server.close_all_connections())
-                await asyncio.wait({closing}, timeout=max(0.0, deadline - loop.time()))
-            # Who was about to open a stream when everybody was cut has opened it meanwhile.
-            _cut(hub)
-            ended = await _end_tasks(hub, 0.0)
+            self._life.begin_draining()
+            self._cut()
+            await self._end_tasks(timeout)
         finally:
-            hub.leave_loop()
-    return ended and await _have_ended(openers, deadline - loop.time())
+            self._life.leave_loop()
+
+    async def drain(self, drain: Drain) -> bool:
+        """Stop gracefully; see :meth:`.Hub.drain`.
+
+        Returns:
+            Whether everything has ended. False when a dispatch, or a hook of a stream's handler, was
+            left behind.
+        """
+        life, loop = self._life, asyncio.get_running_loop()
+        deadline = loop.time() + drain.timeout
+        openers: set[asyncio.Task[Any]] = set()
+        try:
+            if drain.lame_duck > 0:
+                life.lame_duck = True
+                await asyncio.sleep(min(drain.lame_duck, drain.timeout))
+            life.begin_draining()
+            # What was sent before is a delivery of its own: that of the farewell is looked at.
+            self._writer.flush()
+            fanout = Fanout(list(self._streams), self._writer)
+            openers.update(self._streams.openers())
+            if drain.farewell is not None:
+                self._say(drain.farewell, fanout)
+            await self._cut_over(fanout, max(0.0, min(drain.window, deadline - loop.time())))
+        finally:
+            if not life.draining:
+                life.begin_draining()
+            try:
+                self._cut()
+                await self._end_tasks(deadline - loop.time())
+                for server in life.servers:
+                    # It swallows cancellation, so it is a task of its own, which is left behind when
+                    # it takes too long.
+                    closing = asyncio.ensure_future(server.close_all_connections())
+                    await asyncio.wait({closing}, timeout=max(0.0, deadline - loop.time()))
+                # A stream that was being opened when all were cut has opened now.
+                self._cut()
+                ended = await self._end_tasks(0.0)
+            finally:
+                life.leave_loop()
+        return ended and await _have_ended(openers, deadline - loop.time())
+
+    async def run_until_signal(self, drain: Drain) -> None:
+        """Wait for SIGINT or SIGTERM, then drain; see :meth:`.Hub.run_until_signal`."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        drained = asyncio.Event()
+        watchdog = Watchdog(
+            drain.timeout + GRACE,
+            at_work=lambda: drained.is_set() and _is_at_work(loop),
+            is_over=loop.is_closed,
+            report=partial(_report_rest, loop),
+        )
+
+        def on_signal(number: int, frame: object) -> None:
+            # Not the loop's own kind of handler: this one runs also while a hook blocks the loop.
+            if watchdog.started:
+                end_process()
+            else:
+                watchdog.start()
+                loop.call_soon_threadsafe(asked.set)
+
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number in _SIGNALS:
+            with suppress(NotImplementedError):  # on Windows a signal wakes the loop by itself
+                # Wakes the loop, whichever thread has got the signal.
+                loop.add_signal_handler(number, asked.set)
+            signal.signal(number, on_signal)
+        try:
+            await asked.wait()
+        except asyncio.CancelledError:
+            if not watchdog.started:
+                watchdog.dismiss()
+                for number, handler in before.items():
+                    with suppress(NotImplementedError):  # as above
+                        loop.remove_signal_handler(number)
+                    signal.signal(number, handler)
+            raise
+        if await self.drain(drain):
+            # What the application closes now has its own time. The watchdog stays awake for what would
+            # keep the process from ending after that: a task, or a thread.
+            drained.set()
+
+    def _cut(self) -> None:
+        # Flushed for all, instead of looking for what was delivered to each.
+        self._writer.flush()
+        for connection in list(self._streams):
+            connection.close(reason="shutdown")
+
+    async def _cut_over(self, fanout: Fanout, window: float) -> None:
+        """Tell every stream when to come back, and cut them at an even pace."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # Jittered over the window too: the cuts of one step would otherwise come back together.
+        waits = {
+            connection: retry(round((self._retry + random.uniform(0, window)) * 1000))  # noqa: S311  # no secret
+            for connection in random.sample(fanout.connections, len(fanout))
+        }
+        for connection, wait in waits.items():
+            connection.deliver(wait)
+        streams = list(waits)
+        steps = max(1, round(window * CUTS_PER_SECOND))
+        for step in range(steps):
+            self._writer.flush()
+            for connection in streams[step::steps]:
+                # A stream whose greeting is not written yet has got neither; the others have both.
+                missed = b"" if connection.live else _joined(fanout, waits[connection])
+                connection.close(reason="shutdown", last_words=missed)
+            if not len(self._streams):
+                return
+            await asyncio.sleep(max(0.0, began + (step + 1) * window / steps - loop.time()))
+
+    def _others(self) -> set[asyncio.Task[None]]:
+        """Return the dispatches under way, without the one that asks for the end, if one does."""
+        return {task for task in self._life.tasks if task is not asyncio.current_task()}
+
+    async def _end_tasks(self, seconds: float) -> bool:
+        """Give dispatches under way some time, then cancel them; return whether they have ended."""
+        if self._others():
+            await asyncio.wait(self._others(), timeout=max(0.0, seconds))
+        for task in self._others():
+            task.cancel()
+        ended = await _have_ended(self._others(), GRACE)
+        if not ended:
+            log.warning(
+                "%d dispatches did not end in time and are left behind", len(self._others())
+            )
+            self._life.tasks.difference_update(self._others())
+        return ended
 
 
-def _cut(hub: Life) -> None:
-    # Once for all, instead of looking for each one's last words.
-    hub.writer.flush()
-    for connection in list(hub.streams):
-        connection.close(reason="shutdown")
-
-
-async def _cut_over(hub: Life, everybody: Fanout, window: float) -> None:
-    """Tell every stream when to come back, and cut them at an even pace."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    base = hub.config.stream.retry
-    # Jittered over the window once more: the cuts of one step would otherwise come back together.
-    waits = {
-        connection: retry(round((base + random.uniform(0, window)) * 1000))  # noqa: S311  # no secret
-        for connection in random.sample(everybody.connections, len(everybody))
-    }
-    for connection, wait in waits.items():
-        connection.deliver(wait)
-    streams = list(waits)
-    steps = max(1, round(window * CUTS_PER_SECOND))
-    for step in range(steps):
-        hub.writer.flush()
-        for connection in streams[step::steps]:
-            # Whose greeting has not come to its end has got neither; the others have both.
-            missed = b"" if connection.live else _joined(everybody, waits[connection])
-            connection.close(reason="shutdown", last_words=missed)
-        if not hub.streams:
-            return
-        await asyncio.sleep(max(0.0, began + (step + 1) * window / steps - loop.time()))
-
-
-def _joined(everybody: Fanout, wait: bytes) -> bytes:
-    """Return the farewell, as far as it has been said, and a stream's reconnection time."""
-    said = [payload for delivery in everybody.deliveries for payload in delivery.payloads]
+def _joined(fanout: Fanout, wait: bytes) -> bytes:
+    """Return the farewell, as far as it has been sent, and a stream's reconnection time."""
+    sent = [payload for delivery in fanout.deliveries for payload in delivery.payloads]
     # Where there is only one stream both may be in one delivery.
-    return b"".join([*(payload for payload in said if payload is not wait), wait])
-
-
-def _others(hub: Life) -> set[asyncio.Task[None]]:
-    """Return what is under way, but for the dispatch that asks for the end, if one does."""
-    return {task for task in hub.tasks if task is not asyncio.current_task()}
-
-
-async def _end_tasks(hub: Life, seconds: float) -> bool:
-    """Give dispatches under way some time, then cancel them; what ignores that is left behind: said so, and returned."""
-    if _others(hub):
-        await asyncio.wait(_others(hub), timeout=max(0.0, seconds))
-    for task in _others(hub):
-        task.cancel()
-    ended = await _have_ended(_others(hub), GRACE)
-    if not ended:
-        log.warning("%d dispatches did not end in time and are left behind", len(_others(hub)))
-        hub.tasks.difference_update(_others(hub))
-    return ended
+    return b"".join([*(payload for payload in sent if payload is not wait), wait])
 
 
 async def _have_ended(tasks: Collection[asyncio.Task[Any]], seconds: float) -> bool:
-    """Tell whether tasks have ended, or do so in a moment."""
+    """Return whether tasks have ended, or end in a moment."""
     if tasks:
         await asyncio.wait(tasks, timeout=max(0.0, min(seconds, GRACE)))
     return all(task.done() for task in tasks)
 
 
-async def run_until_signal(
-    hub: Life,
-    *,
-    window: float,
-    timeout: float,  # noqa: ASYNC109  # bounds several waits
-    farewell: Any,
-    lame_duck: float,
-) -> None:
-    """Wait for SIGINT or SIGTERM, then drain; see :meth:`Life.run_until_signal`."""
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    watchdog = Watchdog(timeout + GRACE)
+def _is_at_work(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether a task goes on that was not asked to end; called in the watchdog's thread.
 
-    def on_signal(number: int, frame: object) -> None:
-        # Not the loop's own kind of handler: this one runs also while a hook does not give the loop back.
-        if watchdog.loose:
-            end_process()
-        else:
-            watchdog.let_loose()
-            loop.call_soon_threadsafe(asked.set)
+    When the application's main coroutine has returned, ``asyncio.run`` cancels every other task, then
+    waits for the threads of the default executor in a task of its own.
+    """
+    return any(
+        not task.done()
+        and not task.cancelling()
+        and getattr(task.get_coro(), "__name__", "") != "shutdown_default_executor"
+        for task in asyncio.all_tasks(loop)
+    )
 
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        with suppress(NotImplementedError):  # on Windows a signal wakes the loop by itself
-            # Wakes the loop, whichever thread has got the signal.
-            loop.add_signal_handler(number, asked.set)
-        signal.signal(number, on_signal)
-    try:
-        await asked.wait()
-    except asyncio.CancelledError:
-        if not watchdog.loose:
-            watchdog.dismiss()
-            for number, handler in before.items():
-                with suppress(NotImplementedError):  # as above
-                    loop.remove_signal_handler(number)
-                signal.signal(number, handler)
-        raise
-    if await drain(hub, window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck):
-        # What the application closes now is its own affair; a second signal still ends the process at once.
-        watchdog.call_off()
+
+def _report_rest(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what keeps the process from ending; called in the thread of the watchdog."""
+    threads = [
+        thread.name
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
+    tasks = [repr(task.get_coro()) for task in asyncio.all_tasks(loop) if not task.done()]
+    log.warning(
+        "the process is ended now, because its time is over; tasks left: %s; threads left: %s",
+        ", ".join(tasks[:10]) or "none",
+        ", ".join(threads[:10]) or "none",
+    )

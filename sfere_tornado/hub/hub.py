@@ -3,14 +3,13 @@
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
 looks after open streams, :mod:`.questions` asks about their clients' rights, :mod:`.alarm` is the timer, ``clock`` the
-clock of leases, :mod:`.life` and :mod:`.draining` are beginning and end.
+clock of leases, :mod:`.life` and :mod:`.stopping` are beginning and end.
 
 Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,50 +18,51 @@ from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..effects.previews import explain
 from ..errors import HubError
-from ..presence.feed import PresenceFeed
-from ..stores import from_config
-from ..stores.admission import Admission
-from ..streams.writer import Writer
-from ..wire.compression import SharedCompressor
 from .chains import Chains
-from .departures import Departures, check_callback
+from .departures import check_callback
+from .draining import STOP_TIMEOUT, TIMEOUT, WINDOW, Drain, Draining
 from .life import Life
-from .parts import make_history, make_presence, make_registries
-from .streams import Streams
-from .watch import Watch
+from .parts import Parts
+from .ticks import Ticks
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future as ThreadFuture
 
-    from ..dispatch import Chain, Context, Dispatched
+    from ..dispatch import Chain, Context, Dispatched, Effects, Interceptor
     from ..dispatch.explain import Explanation
     from ..history import History
     from ..keys import Key, PatternLike
     from ..presence import Change, Presence
     from ..stores import Cause, Store
+    from ..stores.admission import Admission
     from ..streams.connection import Connection
+    from ..streams.fanout import Fanout
+    from .streams import Streams
 
 __all__ = ("Hub",)
 
 
-class Hub(Life):
+class Hub:
     """Open event streams by key, reached through dispatched effects.
 
     Args:
         config: every setting; the defaults when left out. :meth:`from_yaml` reads it from a file.
-        registries: the application's registries, or what one can be made from; where a name is taken already, theirs
-            wins over the library's, with a warning in the log.
-        interceptors: stages around every dispatch of this hub, outside of those of handler classes and routes.
+        registries: the application's registries, or what one can be made from. Where a name is taken,
+            theirs wins over the library's, with a warning in the log.
+        interceptors: stages around every dispatch of this hub, outside those of handler classes and
+            routes; plain functions only.
         system: what effects need, such as a database; the system of each dispatch is merged over it.
-        id_fn: gives a connection's scope from the context of the dispatch that opens it, such as the tenant of
-            ``ctx.system["request"]``; by default every connection has the scope ``"default"``.
+        id_fn: gives a connection's scope from the context of the dispatch that opens it, such as the
+            tenant of ``ctx.system["request"]``; by default every connection has the scope
+            ``"default"``.
         store: another store than the one that the configuration describes.
         timer: the clock, in seconds; monotonic, so that a step of the wall clock ends no lease.
 
     Raises:
-        RegistryError: when a registry or interceptor has the wrong shape.
+        RegistryError: when a registry or interceptor has the wrong shape, or an interceptor has a
+            coroutine function as a stage.
     """
 
     def __init__(
@@ -70,58 +70,62 @@ class Hub(Life):
         config: HubConfig | None = None,
         *,
         registries: Iterable[Any] = (),
-        interceptors: Sequence[Mapping[str, Any]] = (),
+        interceptors: Sequence[Interceptor] = (),
         system: Mapping[str, Any] | None = None,
         id_fn: Callable[[Context], Any] | None = None,
         store: Store[Connection] | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(config or HubConfig(), timer)
+        #: The settings.
+        self.config: HubConfig = config or HubConfig()
+        #: What effects need; the system of each dispatch is merged over it.
         self.system: dict[str, Any] = dict(system or {})
-        self.store: Store[Connection] = (
-            from_config(self.config.store, self.leases) if store is None else store
-        )
-        self.departures: Departures = Departures(self.store, close=self.config.store.close_on_evict)
-        compressor = SharedCompressor() if self.config.stream.compress else None
-        self.writer: Writer = Writer(
-            slice_size=self.config.stream.fan_out_slice, compressor=compressor
-        )
-        self.admission: Admission = Admission(self.config.limits, self.store)
-        self.watch: Watch = Watch(self.config.stream, self.store, self.writer, timer, self.spawn)
-        #: Past events, when the configuration keeps any; who is here, when it has presence.
-        self.history: History | None = make_history(self.config, timer)
-        self.presence: Presence | None = make_presence(self.config, self.leases)
-        self._feed = None
-        if self.presence is not None and self.config.presence is not None:
-            self._feed = PresenceFeed(
-                self.presence,
-                self.store,
-                self.dispatch,
-                writer=self.writer,
-                announced=None if self.config.presence.announce else (),
-                set_alarm=self.set_alarm,
-            )
-            self.departures.on_kept = self._feed.depart_from
+        self._ticks = Ticks(timer)
+        parts = Parts(self.config, self._ticks, store)
+        #: Open connections by key, in this process.
+        self.store: Store[Connection] = parts.store
+        #: Past events; None when the configuration keeps none.
+        self.history: History | None = parts.history
+        self._departures = parts.departures
+        self._life = Life(self._ticks, parts.writer, parts.departures)
+        feed = parts.make_feed(self.dispatch)
+        #: Runs effects through the chain.
         self.dispatcher: Dispatcher = Dispatcher(
-            [*make_registries(self, id_fn, self._feed), *registries],
+            [*parts.registries(id_fn, feed), *registries],
             interceptors=interceptors,
-            spawn=self.spawn,
+            spawn=self._life.spawn,
             awaiting=("request", "opening"),
         )
-        self.streams: Streams = Streams(
-            self.store,
-            self.watch,
-            self.admission,
-            self.dispatcher,
-            self.system,
-            self._feed,
-            self.set_alarm,
+        #: The open streams, stored or not.
+        self.streams: Streams = parts.make_streams(self._life, self.dispatcher, self.system, feed)
+        self._draining = Draining(
+            self._life, self.streams, parts.writer, self._say, self.config.stream.retry
         )
         self._chains = Chains(self.dispatcher)
 
     def __repr__(self) -> str:
-        state = "new" if self._loop is None else "draining" if self.draining else "running"
-        return f"<Hub {state}: {len(self.streams)} streams, {self.store!r}>"
+        return f"<Hub {self._life.state}: {len(self.streams)} streams, {self.store!r}>"
+
+    @property
+    def presence(self) -> Presence | None:
+        """Who is here; None when the configuration has no presence."""
+        feed = self.streams.feed
+        return None if feed is None else feed.roster
+
+    @property
+    def admission(self) -> Admission:
+        """Counts the open streams against the limits."""
+        return self.streams.admission
+
+    @property
+    def ready(self) -> bool:
+        """Whether new streams shall be sent here, for the readiness probe of a load balancer."""
+        return not (self._life.draining or self._life.lame_duck)
+
+    @property
+    def time(self) -> Callable[[], float]:
+        """The hub's clock: ``connection.expires_at = hub.time() + seconds``."""
+        return self._ticks.time
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], **arguments: Any) -> Self:
@@ -154,7 +158,7 @@ class Hub(Life):
         Raises:
             RegistryError: when it is a coroutine function, which nobody would await; dispatch an effect instead.
         """
-        return self.departures.add(callback)
+        return self._departures.add(callback)
 
     def on_presence(self, callback: Callable[[Change], Any]) -> Callable[[Change], Any]:
         """Register a function that is told of every change in who is here; use it as a decorator.
@@ -167,10 +171,11 @@ class Hub(Life):
             HubError: when the hub has no presence; give the configuration a section ``presence``.
             RegistryError: when it is a coroutine function.
         """
-        if self._feed is None:
+        feed = self.streams.feed
+        if feed is None:
             raise HubError("this hub has no presence; give its configuration a section presence")
         check_callback(callback, "on_presence")
-        self._feed.add_callback(callback)
+        feed.add_callback(callback)
         return callback
 
     def cursor(self) -> str:
@@ -207,10 +212,7 @@ class Hub(Life):
         Raises:
             HubError: when called from another thread than the event loop's.
         """
-        if self._thread and threading.get_ident() != self._thread:
-            raise HubError(
-                "dispatch was called from another thread than the event loop's; use dispatch_threadsafe"
-            )
+        self._life.check_thread()
         merged = {**self.system, **system} if system else self.system
         return self.dispatcher.dispatch(
             effects, system=merged, dispatch_data=dispatch_data, chain=chain
@@ -232,8 +234,9 @@ class Hub(Life):
         Raises:
             HubError: when the hub has not been started, so that there is no event loop to go to.
         """
-        return self._calls.soon(
-            lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data), self.spawn
+        return self._life.calls.soon(
+            lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data),
+            self._life.spawn,
         )
 
     def explain(
@@ -296,11 +299,11 @@ class Hub(Life):
         Raises:
             KeyShapeError: when it is no pattern.
         """
-        self.writer.flush()
-        found = self.store.connections(pattern)
-        for connection in found:
+        self.streams.writer.flush()
+        connections = self.store.connections(pattern)
+        for connection in connections:
             connection.close(reconnect=False, reason="revoked")
-        return len(found)
+        return len(connections)
 
     def install(self, application: Any) -> None:
         """Make the handlers of a finished :class:`tornado.web.Application` find this hub.
@@ -337,6 +340,79 @@ class Hub(Life):
 
         return listen(self, application, port, address, **arguments)
 
-    def chain(self, interceptors: Sequence[Mapping[str, Any]]) -> Chain:
-        """Return the chain of the hub's interceptors and these, outermost first; made once for each combination."""
+    def chain(self, interceptors: Sequence[Interceptor]) -> Chain:
+        """Return the chain of the hub's interceptors and these, outermost first; it is kept."""
         return self._chains.get(interceptors)
+
+    def start(self) -> None:
+        """Meet the running event loop: heartbeats are sent and leases end from now on.
+
+        The first stream that is opened calls it; a second call changes nothing. Call it yourself to use
+        :meth:`dispatch_threadsafe` before that, and in each process after a fork.
+
+        Raises:
+            HubError: when no event loop runs here, or the hub is running in another one.
+        """
+        self._life.start()
+
+    async def stop(self, timeout: float = STOP_TIMEOUT) -> None:  # noqa: ASYNC109  # bounds several waits
+        """Cut every stream, with reason ``shutdown``, and wait for dispatches that are under way.
+
+        A dispatch that awaits it is not waited for: it would wait for itself.
+
+        Args:
+            timeout: seconds after which dispatches that are still under way are cancelled.
+        """
+        await self._draining.stop(timeout)
+
+    async def drain(
+        self,
+        *,
+        window: float = WINDOW,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
+        farewell: Effects = None,
+        lame_duck: float = 0.0,
+    ) -> None:
+        """Stop gracefully: newcomers are sent away, clients told farewell and cut over a window.
+
+        A dispatch that awaits it is not waited for: it would wait for itself.
+
+        Args:
+            window: seconds over which streams are cut, and over which their clients are told to come
+                back; 0 cuts all in one turn.
+            timeout: seconds after which the drain is over, whatever hooks and dispatches do; it bounds
+                all the others.
+            farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
+            lame_duck: seconds before all that in which :attr:`ready` is False and newcomers are served:
+                a load balancer goes on sending them until it has asked.
+        """
+        await self._draining.drain(
+            Drain(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
+        )
+
+    async def run_until_signal(
+        self,
+        *,
+        window: float = WINDOW,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  # bounds several waits
+        farewell: Effects = None,
+        lame_duck: float = 0.0,
+    ) -> None:
+        """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process, exit code 0.
+
+        Half a second after the time-out the process is ended in any case, with exit code 0, and what was
+        left is logged: a hook that blocks the loop, a task that ignores its cancellation, or a thread,
+        would keep it alive. What the application closes after the drain has the rest of that time. For
+        the main thread; arguments as for :meth:`drain`.
+        """
+        self.start()
+        await self._draining.run_until_signal(
+            Drain(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
+        )
+
+    def tick(self) -> None:
+        """Do what is due by the hub's clock; for tests with a clock of their own."""
+        self._ticks.tick()
+
+    def _say(self, effects: Effects, fanout: Fanout) -> None:
+        self.dispatcher.dispatch(effects, system={**self.system, "sse": fanout})

@@ -1,10 +1,14 @@
-"""The clock of leases: it stands still while the process does.
+"""The clock of leases and graces: it stands still while the process does.
 
-A process can be stopped for a while: by a debugger, a full disk, the host of a virtual machine, or a hook that blocks. Nobody's
-sign of life can be seen meanwhile; were that time counted, all leases would end together on waking, with everybody still there.
+A process can be stopped for a while: by a debugger, a full disk, the host of a virtual machine, or a hook
+that blocks the event loop. During that time no sign of life of any client is read. If it were counted,
+leases would end, and reloads would be announced as departures, while the clients' own signs wait in the
+sockets.
 
-How it works. A hub reads the clock on every tick at least. A longer time than that between two readings, by the event loop's
-clock, is time in which the process stood still.
+How it works. The hub's alarm is always set for the next end of a lease or grace. While the alarm is
+overdue, the clock stands at the time for which it was set. So nothing ends for any reader before the alarm
+has rung. An alarm that rings late is first set again, a moment later, so that what came in is read (see
+:mod:`.alarm`); the whole delay is then left out of the clock's time.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ __all__ = ("LeaseClock",)
 
 
 class LeaseClock:
-    """Returns seconds when called, like the timer that it is made from, less those in which the process stood still.
+    """Returns seconds when called: those of a timer, less those in which the process stood still.
 
     Args:
         timer: monotonic.
@@ -27,8 +31,8 @@ class LeaseClock:
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._loop_time: Callable[[], float] | None = None
-        self._tick = 0.0
-        self._last_read = self._last_time = 0.0
+        # When the alarm is due, by the event loop's clock and by the timer.
+        self._due = self._due_time = 0.0
         #: Seconds so far that were not counted.
         self.stood_still: float = 0.0
 
@@ -39,25 +43,30 @@ class LeaseClock:
         """Return the present time."""
         time = self._timer()
         if self._loop_time is not None:
-            now = self._loop_time()
-            # A timer of its own, such as a test's, may have stood still with the process, and needs no mending then.
-            gap = min(now - self._last_read, time - self._last_time)
-            self._last_read, self._last_time = now, time
-            # Twice: a tick that is merely late is nothing. What cannot have been awake without a reading is left out.
-            if gap > 2 * self._tick:
-                self.stood_still += gap - self._tick
+            # The smaller of the two: a timer of its own, such as a test's, may have stood still with
+            # the process, or may have been moved on by hand.
+            over = min(self._loop_time() - self._due, time - self._due_time)
+            if over > 0:
+                time -= over
         return time - self.stood_still
 
-    def watch(self, loop_time: Callable[[], float], tick: float) -> None:
-        """Take note of standing still from now on.
+    def set_due(self, loop_time: Callable[[], float], seconds: float) -> None:
+        """Record that the alarm is set: time counts until then, and no further.
 
         Args:
             loop_time: the event loop's clock.
-            tick: seconds after which the clock is read at the latest.
+            seconds: from now.
         """
-        self._loop_time, self._tick = loop_time, tick
-        self._last_read, self._last_time = loop_time(), self._timer()
+        self._loop_time = loop_time
+        self._due, self._due_time = loop_time() + seconds, self._timer() + seconds
+
+    def ring(self, *, late: bool) -> None:
+        """Record that the alarm has rung; if late, what is over is never counted."""
+        if late and self._loop_time is not None:
+            over = min(self._loop_time() - self._due, self._timer() - self._due_time)
+            self.stood_still += max(0.0, over)
+        self._loop_time = None
 
     def rest(self) -> None:
-        """Take note of nothing any more: nobody promises to read the clock."""
+        """Record nothing any more: no alarm is set."""
         self._loop_time = None

@@ -1,4 +1,4 @@
-"""The library's registries for a hub, and the rooms that a configuration switches on: history and presence."""
+"""The parts of a hub, made as its configuration describes them."""
 
 from __future__ import annotations
 
@@ -10,40 +10,105 @@ from ..effects.streams import StreamEffects
 from ..history import History, Keep
 from ..presence import MAX_MEMBERS, Grace, Presence
 from ..presence.effects import PresenceEffects
+from ..presence.feed import PresenceFeed
+from ..stores import from_config
+from ..stores.admission import Admission
+from ..streams.writer import Writer
+from ..wire.compression import SharedCompressor
+from .departures import Departures
+from .streams import Streams
+from .watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..config import GraceConfig, HubConfig
-    from ..dispatch import Context, Registry
-    from ..presence.feed import PresenceFeed
-    from .hub import Hub
+    from ..dispatch import Context, Dispatcher, Registry
+    from ..stores import Store
+    from ..streams.connection import Connection
+    from .life import Life
+    from .ticks import Ticks
 
-__all__ = ("MEMBERS_PER_CONNECTION", "make_history", "make_presence", "make_registries")
+__all__ = ("MEMBERS_PER_CONNECTION", "Parts", "make_history", "make_presence")
 
 #: Members of the presence room for each connection that the store takes, 5: a grace of minutes after everybody has left
 #: once.
 MEMBERS_PER_CONNECTION: Final = 5
 
 
-def make_registries(
-    hub: Hub, id_fn: Callable[[Context], Any] | None, feed: PresenceFeed | None
-) -> list[Registry]:
-    """Return the library's registries."""
-    registries: list[Registry] = [
-        StreamEffects(max_event_size=hub.config.stream.max_event_size, history=hub.history),
-        KeyedEffects(
-            hub.store,
-            id_fn=id_fn,
-            writer=hub.writer,
-            admission=hub.admission,
-            history=hub.history,
-            presence=feed,
-        ),
-    ]
-    if feed is not None:
-        registries.append(PresenceEffects(feed))
-    return registries
+class Parts:
+    """The parts of one hub that its configuration describes.
+
+    Args:
+        config: the hub's.
+        ticks: its clocks.
+        store: another store than the one that the configuration describes.
+    """
+
+    def __init__(
+        self, config: HubConfig, ticks: Ticks, store: Store[Connection] | None = None
+    ) -> None:
+        self._config = config
+        self._ticks = ticks
+        self.store: Store[Connection] = (
+            from_config(config.store, ticks.leases) if store is None else store
+        )
+        self.departures: Departures = Departures(self.store, close=config.store.close_on_evict)
+        self.writer: Writer = Writer(
+            slice_size=config.stream.fan_out_slice,
+            compressor=SharedCompressor() if config.stream.compress else None,
+        )
+        self.history: History | None = make_history(config, ticks.time)
+        self._admission = Admission(config.limits, self.store)
+
+    def make_feed(self, dispatch: Callable[[Any], object]) -> PresenceFeed | None:
+        """Return what tells of presence; None when the configuration has none."""
+        roster = make_presence(self._config, self._ticks.leases)
+        if roster is None or self._config.presence is None:
+            return None
+        feed = PresenceFeed(
+            roster,
+            self.store,
+            dispatch,
+            writer=self.writer,
+            announced=None if self._config.presence.announce else (),
+            set_alarm=self._ticks.set_alarm,
+        )
+        self.departures.on_kept = feed.depart_from
+        return feed
+
+    def registries(
+        self, id_fn: Callable[[Context], Any] | None, feed: PresenceFeed | None
+    ) -> list[Registry]:
+        """Return the library's registries."""
+        registries: list[Registry] = [
+            StreamEffects(max_event_size=self._config.stream.max_event_size, history=self.history),
+            KeyedEffects(
+                self.store,
+                id_fn=id_fn,
+                writer=self.writer,
+                admission=self._admission,
+                history=self.history,
+                presence=feed,
+            ),
+        ]
+        if feed is not None:
+            registries.append(PresenceEffects(feed))
+        return registries
+
+    def make_streams(
+        self,
+        life: Life,
+        dispatcher: Dispatcher,
+        system: Mapping[str, Any],
+        feed: PresenceFeed | None,
+    ) -> Streams:
+        """Return the register of open streams, which are looked after from now on."""
+        watch = Watch(self._config.stream, self.store, self.writer, self._ticks.time, life.spawn)
+        self._ticks.look_after(self.store, watch, feed)
+        return Streams(
+            self.store, watch, self._admission, life, self.writer, dispatcher, system, feed
+        )
 
 
 def make_history(config: HubConfig, timer: Callable[[], float]) -> History | None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ..stores import Store
     from ..stores.admission import Admission
     from ..streams.connection import Connection
+    from ..streams.writer import Writer
+    from .life import Life
+    from .questions import Questions
     from .watch import Watch
 
 __all__ = ("Streams",)
@@ -46,10 +49,11 @@ class Streams:
         store: where connections are stored by key.
         watch: looks after open streams.
         admission: counts them against the limits.
+        life: the hub's.
+        writer: writes what is delivered.
         dispatcher: through whose chain an end is said.
         system: the hub's.
         feed: records that a connection has departed, and tells the others; None without presence.
-        set_alarm: looks what is due next, because it may be due earlier.
     """
 
     def __init__(
@@ -57,18 +61,23 @@ class Streams:
         store: Store[Connection],
         watch: Watch,
         admission: Admission,
+        life: Life,
+        writer: Writer,
         dispatcher: Dispatcher,
         system: Mapping[str, Any],
         feed: PresenceFeed | None,
-        set_alarm: Callable[[], object],
     ) -> None:
         self._store = store
         self._watch = watch
-        self._admission = admission
+        #: Counts streams against the limits.
+        self.admission: Admission = admission
+        self._life = life
+        #: Writes what is delivered.
+        self.writer: Writer = writer
         self._dispatcher = dispatcher
         self._system = system
-        self._feed = feed
-        self._set_alarm = set_alarm
+        #: Tells of presence; None without it.
+        self.feed: PresenceFeed | None = feed
         self._visits: dict[Connection, Visit] = {}
 
     def __repr__(self) -> str:
@@ -83,6 +92,28 @@ class Streams:
     def __contains__(self, connection: object) -> bool:
         return connection in self._visits
 
+    @property
+    def draining(self) -> bool:
+        """Whether newcomers are sent away, because the hub is being drained."""
+        return self._life.draining
+
+    @property
+    def questions(self) -> Questions:
+        """The questions about the rights of clients."""
+        return self._watch.questions
+
+    def welcome(self) -> bool:
+        """Start the hub for a first stream; return whether new streams are welcome."""
+        return self._life.welcome()
+
+    def let_go(self, end_request: Callable[[], object]) -> None:
+        """End the request of a stream whose socket has closed: in this call, or soon."""
+        self._life.let_go(end_request)
+
+    def serve(self, server: Any) -> None:
+        """Record a server that a drain of the hub stops."""
+        self._life.servers.append(server)
+
     def openers(self) -> list[asyncio.Task[Any]]:
         """Return the tasks of the requests that have opened the streams."""
         return [visit.opener for visit in self._visits.values() if visit.opener is not None]
@@ -93,7 +124,7 @@ class Streams:
         Raises:
             LimitReachedError: when there are too many; nothing was counted then.
         """
-        self._admission.enter(connection.remote)
+        self.admission.enter(connection.remote)
         self._visits[connection] = visit
         visit.admitted = True
 
@@ -109,7 +140,7 @@ class Streams:
         with suppress(RuntimeError):  # no event loop runs, in a test
             visit.opener = asyncio.current_task()
         self._watch.add(connection)
-        self._set_alarm()
+        self._life.set_alarm()
 
     def end(self, connection: Connection) -> None:
         """Do everything that the end of a stream asks for; see the module.
@@ -121,7 +152,7 @@ class Streams:
         visit = self._visits.pop(connection, None)
         self._watch.remove(connection)
         if visit is not None and visit.admitted:
-            self._admission.leave(connection.remote)
+            self.admission.leave(connection.remote)
         # Of a stream that was refused, or left before it was stored, there is nothing to say.
         news = visit is not None and (visit.opened or connection.key is not None)
         try:
@@ -129,8 +160,8 @@ class Streams:
                 call_guarded(log, "the closing", self._say, connection, visit)
         finally:
             self._store.purge_connection(connection)
-            if self._feed is not None:
-                self._feed.depart(connection)
+            if self.feed is not None:
+                self.feed.depart(connection)
         if visit is not None and news and visit.on_close is not None:
             call_guarded(log, "on_close", visit.on_close, connection)
 

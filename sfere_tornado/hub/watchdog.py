@@ -1,64 +1,105 @@
-"""The end of the process, for when nothing else ends it: a hook that never gives the event loop back, or is left behind."""
+"""The end of the process, when nothing else ends it.
+
+A hook may never give the event loop back, a task may ignore its cancellation, a thread may go on: each
+keeps ``asyncio.run`` and the interpreter from ending.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ("GRACE", "Watchdog", "end_process")
 
-#: Seconds of its own that a loop gets that is just ending, half a one: what was cancelled ends in some turns, or never.
+#: Seconds that what was cancelled gets to end in, 0.5: it ends in some turns of the loop, or never.
 GRACE: Final = 0.5
+
+#: Seconds between two looks whether the application has done what it does after the drain, 0.05.
+_LOOK: Final = 0.05
 
 
 class Watchdog:
-    """Ends the process some time after it was let loose, unless it is called off; only another thread can.
+    """Ends the process some time after it was started; only another thread can.
 
-    The thread is there before it is needed, and waits for a bare lock: a signal's handler may have interrupted whoever holds
-    the lock that starting a thread takes.
+    The thread is made before it is needed, and waits for a bare lock: the handler of a signal may have
+    interrupted code that holds the lock which starting a thread takes.
 
     Args:
-        seconds: how much time.
+        seconds: from the start to the end of the process.
+        at_work: tells whether the application is doing what it does after the drain, which has its own
+            time.
+        is_over: tells whether the event loop is closed.
+        report: called in the watchdog's thread before the end, to say what is left.
     """
 
-    def __init__(self, seconds: float) -> None:
-        #: Whether it was let loose; calling it off does not change that.
-        self.loose: bool = False
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        at_work: Callable[[], bool] = lambda: False,
+        is_over: Callable[[], bool] = lambda: False,
+        report: Callable[[], object] = lambda: None,
+    ) -> None:
+        #: Whether it was started.
+        self.started: bool = False
         self._seconds = seconds
-        self._leash = threading.Lock()
-        self._leash.acquire()
-        self._whistle = threading.Lock()
-        self._whistle.acquire()
+        self._at_work = at_work
+        self._is_over = is_over
+        self._report = report
+        self._start = threading.Lock()
+        self._start.acquire()
+        self._cancelled = threading.Lock()
+        self._cancelled.acquire()
         threading.Thread(target=self._wait, name="sfere_tornado watchdog", daemon=True).start()
 
     def __repr__(self) -> str:
-        return f"<Watchdog {'loose' if self.loose else 'on its leash'}>"
+        return f"<Watchdog {'started' if self.started else 'not started'}>"
 
-    def let_loose(self) -> None:
-        """Let the time begin; safe in a signal's handler, once."""
-        self.loose = True
-        self._leash.release()
-
-    def call_off(self) -> None:
-        """Let the process live, once."""
-        self._whistle.release()
+    def start(self) -> None:
+        """Let the time begin; safe in the handler of a signal, once."""
+        self.started = True
+        self._start.release()
 
     def dismiss(self) -> None:
-        """End the thread of a watchdog that was never let loose."""
-        self._whistle.release()
-        self._leash.release()
+        """End the thread of a watchdog that was not started."""
+        self._cancelled.release()
+        self._start.release()
 
     def _wait(self) -> None:
-        self._leash.acquire()
-        if not self._whistle.acquire(timeout=self._seconds):
-            end_process()
+        self._start.acquire()
+        if self._cancelled.acquire(timeout=self._seconds):
+            return
+        if self._at_work():
+            while self._at_work():
+                time.sleep(_LOOK)
+            time.sleep(GRACE)
+        if self._is_over():
+            # The loop has ended, and the program may go on without it. When it comes to its end, a
+            # thread that is no daemon would keep the process alive.
+            threading.main_thread().join()
+            time.sleep(GRACE)
+            if not _threads_left():
+                return
+        with suppress(Exception):
+            self._report()
+        end_process()
+
+
+def _threads_left() -> list[threading.Thread]:
+    """Return the threads that the interpreter waits for when it ends."""
+    main = threading.main_thread()
+    return [each for each in threading.enumerate() if not each.daemon and each is not main]
 
 
 def end_process() -> NoReturn:
-    """End the process at once, with exit code 0, without asking anybody."""
+    """End the process with exit code 0, without waiting for threads, tasks or exit handlers."""
     with suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -195,7 +195,7 @@ class SSEMixin(InterceptorMixin):
         if has_left(self._stream):
             return
         hub = self.hub
-        welcome = hub.welcome()
+        welcome = hub.streams.welcome()
         closed = self._socket_closed = asyncio.get_running_loop().create_future()
         task = self._opener = asyncio.current_task()
         settings = hub.config.stream
@@ -204,7 +204,7 @@ class SSEMixin(InterceptorMixin):
             remote=self.request.remote_ip or "",
             max_outbox=settings.max_outbox,
             conflate=settings.on_slow == "conflate",
-            writer=hub.writer,
+            writer=hub.streams.writer,
         )
         if type(self).revalidate is not SSEMixin.revalidate:
             connection.revalidate = self.revalidate
@@ -224,7 +224,7 @@ class SSEMixin(InterceptorMixin):
             # The loop is ending, or a host gave up on this request, or the client has left. Tornado
             # would put an error page into the stream, and log that it cannot: so the response is
             # finished here, when its socket is closed.
-            connection.close(reason="shutdown" if hub.draining else "error")
+            connection.close(reason="shutdown" if hub.streams.draining else "error")
             if self._abandoned(task):
                 self._finish_quietly(task)
                 return
@@ -290,7 +290,7 @@ class SSEMixin(InterceptorMixin):
             self._connection.end("timeout" if has_vanished(self._stream) else "client")
         closed, self._socket_closed = self._socket_closed, None
         if closed is not None:
-            self.hub.let_go(partial(self._end_request, closed))
+            self.hub.streams.let_go(partial(self._end_request, closed))
         task, self._opener = self._opener, None
         if task is not None and task is not asyncio.current_task():
             # A hook, or a stage, is being awaited for a client that has left.
@@ -337,7 +337,9 @@ class SSEMixin(InterceptorMixin):
             if not inspect.isawaitable(greeting):
                 connection.go_live()
                 return ctx.dispatch(greeting) if greeting is not None else None
-        opening = Opening(ctx, connection, self._stream, transport.frame, self.hub.watch.questions)
+        opening = Opening(
+            ctx, connection, self._stream, transport.frame, self.hub.streams.questions
+        )
         return self._open_in_parts(visit, opening, missed, greeting)
 
     def _start(
@@ -437,7 +439,7 @@ class SSEMixin(InterceptorMixin):
         hub = self.hub
         if (
             key is None
-            or hub.writer.compressor is None
+            or hub.streams.writer.compressor is None
             or key.category not in hub.config.stream.compress
         ):
             return None
@@ -448,7 +450,7 @@ class SSEMixin(InterceptorMixin):
             return None
         self.set_header("Content-Encoding", "gzip")
         self.set_header("Cache-Control", "no-store, no-transform")
-        return hub.writer.compressor
+        return hub.streams.writer.compressor
 
     @property
     def _stream(self) -> IOStream:

@@ -67,7 +67,7 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
         )
         raise ListenError(error.errno, f"{error.strerror}{hint}", address, port) from error
     server.add_sockets(sockets)
-    hub.servers.append(server)
+    hub.streams.serve(server)
     _allow_files(hub)
     return int(sockets[0].getsockname()[1])
 
@@ -78,7 +78,7 @@ def _allow_files(hub: Hub) -> None:
         import resource  # noqa: PLC0415  # Windows has none, and no such limit
     except ImportError:
         return
-    total = hub.admission.limits.total
+    total = hub.streams.admission.limits.total
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = (
         total + OTHER_FILES if most == resource.RLIM_INFINITY else min(total + OTHER_FILES, most)
@@ -89,11 +89,11 @@ def _allow_files(hub: Hub) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
             allowed = wanted
     if allowed != resource.RLIM_INFINITY and allowed < total + OTHER_FILES:
-        hub.admission.files = allowed - min(OTHER_FILES, allowed // 4)
+        hub.streams.admission.files = allowed - min(OTHER_FILES, allowed // 4)
         log.info(
             "the system lets this process have %d open files: it takes %d streams, and limits.total is %d; raise the limit "
             "of open files (ulimit -n, LimitNOFILE of systemd) for more",
             allowed,
-            hub.admission.files,
+            hub.streams.admission.files,
             total,
         )

@@ -5,7 +5,8 @@ import heapq
 
 from support.logs import raised
 
-from sfere_tornado.hub.alarm import AFTER_FAILURE, Alarm
+from sfere_tornado.hub.alarm import AFTER_FAILURE, CATCH_UP, LATE, Alarm
+from sfere_tornado.hub.lease_clock import LeaseClock
 
 
 class Loop:
@@ -61,7 +62,7 @@ def test_it_rings_when_something_is_due_and_not_before():
     """One timer, always set for the next thing."""
     loop = Loop()
     due = Due(loop, at=103.0)
-    alarm = Alarm(loop, due.due_in, due.ring)
+    alarm = Alarm(loop, LeaseClock(loop.time), due.due_in, due.ring)
     assert repr(alarm) == "<Alarm not set>"
     alarm.set()
     assert repr(alarm) == "<Alarm set>"
@@ -76,7 +77,7 @@ def test_it_is_set_earlier_but_never_needs_to_be_set_later():
     """What is due earlier moves it; what moved later lets it ring once for nothing, and no second timer is left."""
     loop = Loop()
     due = Due(loop, at=110.0)
-    alarm = Alarm(loop, due.due_in, due.ring)
+    alarm = Alarm(loop, LeaseClock(loop.time), due.due_in, due.ring)
     alarm.set()
     due.at = 104.0
     alarm.set()
@@ -92,7 +93,7 @@ def test_what_is_overdue_rings_in_the_next_turn():
     """A time in the past is now."""
     loop = Loop()
     due = Due(loop, at=50.0)
-    Alarm(loop, due.due_in, due.ring).set()
+    Alarm(loop, LeaseClock(loop.time), due.due_in, due.ring).set()
     assert loop.pending() == [100.0]
 
 
@@ -100,7 +101,7 @@ def test_stopped_it_never_rings_again():
     """Neither after stop() nor when the ring itself stops it."""
     loop = Loop()
     due = Due(loop, at=101.0)
-    alarm = Alarm(loop, due.due_in, due.ring)
+    alarm = Alarm(loop, LeaseClock(loop.time), due.due_in, due.ring)
     alarm.stop()
     alarm.set()
     alarm.stop()
@@ -109,7 +110,9 @@ def test_stopped_it_never_rings_again():
     assert repr(alarm) == "<Alarm stopped>"
 
     rings = []
-    alarm = Alarm(loop, lambda: 1.0, lambda: (rings.append(loop.now), alarm.stop()))
+    alarm = Alarm(
+        loop, LeaseClock(loop.time), lambda: 1.0, lambda: (rings.append(loop.now), alarm.stop())
+    )
     alarm.set()
     loop.advance(100)
     assert len(rings) == 1
@@ -125,7 +128,7 @@ def test_a_failing_ring_is_logged_and_tried_again_later(caplog):
         rings.append(loop.now)
         raise ZeroDivisionError
 
-    alarm = Alarm(loop, lambda: -5.0, fail)
+    alarm = Alarm(loop, LeaseClock(loop.time), lambda: -5.0, fail)
     alarm.set()
     for _ in range(7):
         loop.advance(0.5)
@@ -133,3 +136,22 @@ def test_a_failing_ring_is_logged_and_tried_again_later(caplog):
         alarm.set()
     assert rings == [100.0 + n * AFTER_FAILURE for n in range(4)]
     assert len(raised(caplog, "ZeroDivisionError")) == 4
+
+
+def test_one_that_is_late_lets_what_came_in_be_read_first():
+    """After a block of the loop it waits for a moment, and none of that time counts for leases."""
+    loop = Loop()
+    due = Due(loop, at=102.0)
+    clock = LeaseClock(loop.time)
+    alarm = Alarm(loop, clock, due.due_in, due.ring)
+    alarm.set()
+    loop.now = 103.0 + LATE  # blocked
+    assert clock() == 102.0
+    loop.advance(0.0)
+    assert (due.rings, clock()) == ([], 102.0)
+    alarm.set()
+    loop.advance(CATCH_UP)
+    assert due.rings == [103.0 + LATE + CATCH_UP]
+    assert clock() == 102.0
+    loop.advance(5.0)
+    assert clock() == 107.0

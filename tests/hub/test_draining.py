@@ -20,7 +20,7 @@ EVERYBODY = (ANY, ANY)
 
 def enter(hub, name):
     """Store an open connection without a socket, as the web room does."""
-    connection, transport = recording_connection(on_end=hub.streams.end, writer=hub.writer)
+    connection, transport = recording_connection(on_end=hub.streams.end, writer=hub.streams.writer)
     connection.key = Key("default", ("lobby", name))
     hub.store.put(connection.key, connection)
     hub.streams.opened(connection)
@@ -30,7 +30,7 @@ def enter(hub, name):
 def begin(hub, name):
     """Open a stream whose client is still being greeted, in the present task, as the web room does."""
     connection, transport = recording_connection(
-        on_end=hub.streams.end, writer=hub.writer, opened=False
+        on_end=hub.streams.end, writer=hub.streams.writer, opened=False
     )
     connection.open(transport, live=False)
     hub.streams.opened(connection)
@@ -233,7 +233,9 @@ def test_who_is_still_being_greeted_gets_farewell_and_retry_as_last_words():
         _, other = enter(hub, "other")
         greeted.deliver(b"data: waits\n\n")
         # Of the very same receivers, in the same turn: no part of the farewell.
-        hub.writer.deliver([greeted, *hub.store.connections(EVERYBODY)], b"data: waits too\n\n")
+        hub.streams.writer.deliver(
+            [greeted, *hub.store.connections(EVERYBODY)], b"data: waits too\n\n"
+        )
         await hub.drain(
             window=0, timeout=5, farewell=[send("restarting", event="notice"), send("soon")]
         )
@@ -338,7 +340,7 @@ def test_a_dispatch_may_end_the_hub(end):
         await asyncio.wait_for(told, 5)
         assert (told.errors, connection.reason, ended) == ([], "shutdown", ["other", "hub"])
         await asyncio.sleep(0)
-        assert hub.tasks == set()
+        assert hub._life.tasks == set()
 
     asyncio.run(main())
 
@@ -391,15 +393,15 @@ def test_a_request_does_not_start_a_hub_that_was_drained_before_its_first_stream
         hub = Hub()
         draining = asyncio.ensure_future(hub.drain(window=0, timeout=5))
         await asyncio.sleep(0)
-        during = hub.welcome()
+        during = hub.streams.welcome()
         await draining
-        assert (during, hub.welcome(), hub.ready) == (False, False, False)
+        assert (during, hub.streams.welcome(), hub.ready) == (False, False, False)
         return hub
 
     hub = asyncio.run(main())
 
     async def again():
-        assert hub.welcome() is True
+        assert hub.streams.welcome() is True
         await hub.stop()
 
     asyncio.run(again())
@@ -418,11 +420,11 @@ def test_a_lame_duck_serves_and_is_not_ready():
             hub.drain(window=0, timeout=5, farewell=send("bye"), lame_duck=0.1)
         )
         await asyncio.sleep(0)
-        assert (hub.ready, hub.draining, hub.welcome()) == (False, False, True)
+        assert (hub.ready, hub.streams.draining, hub.streams.welcome()) == (False, False, True)
         connection, transport = enter(hub, "newcomer")
         await hub.dispatch(broadcast(EVERYBODY, send("welcome")))
         await draining
-        assert (hub.ready, hub.draining, hub.welcome()) == (False, True, False)
+        assert (hub.ready, hub.streams.draining, hub.streams.welcome()) == (False, True, False)
         assert ([event.data for event in transport.events()], connection.reason) == (
             ["welcome", "bye"],
             "shutdown",
@@ -459,7 +461,7 @@ def test_a_lame_duck_that_is_cancelled_is_drained_at_once():
         connection, _ = enter(hub, "brian")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(hub.drain(timeout=60, lame_duck=60), 0.05)
-        assert (connection.reason, hub.draining, hub.store.keys()) == ("shutdown", True, [])
+        assert (connection.reason, hub.streams.draining, hub.store.keys()) == ("shutdown", True, [])
 
     asyncio.run(main())
 
@@ -513,7 +515,7 @@ def test_a_dispatch_that_ignores_being_cancelled_is_left_behind(caplog):
         hub.dispatch(("wait",))
         await hub.drain(window=0, timeout=0.1)
         assert "left behind" in caplog.text
-        assert not hub.tasks
+        assert not hub._life.tasks
 
     loop = asyncio.new_event_loop()
     began = time.monotonic()
@@ -539,7 +541,7 @@ def test_a_stage_that_must_be_awaited_does_not_delay_a_departure(end, caplog):
         hub.start()
         enter(hub, "brian")
         await (hub.drain(window=0, timeout=5) if end == "drain" else hub.stop())
-        assert (len(hub.streams), hub.store.keys(), hub.tasks) == (0, [], set())
+        assert (len(hub.streams), hub.store.keys(), hub._life.tasks) == (0, [], set())
 
     asyncio.run(main())
     [line] = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -573,7 +575,7 @@ def test_a_question_about_rights_that_hangs_holds_the_end_up_no_longer_than_anyb
         began = time.monotonic()
         await (hub.drain(window=0, timeout=60) if end == "drain" else hub.stop())
         assert time.monotonic() - began < 2
-        assert (connection.reason, hub.tasks, b"secret" in transport.written) == (
+        assert (connection.reason, hub._life.tasks, b"secret" in transport.written) == (
             "shutdown",
             set(),
             False,
@@ -600,14 +602,14 @@ def test_a_stream_that_opens_late_does_not_prolong_the_end():
             async def close_all_connections(self):
                 enter(hub, "late")
 
-        hub.servers.append(Closing())
+        hub._life.servers.append(Closing())
         began = time.monotonic()
         await hub.drain(window=0, timeout=0.2)
         return time.monotonic() - began, hub
 
     took, hub = asyncio.run(main())
     assert took < 0.7
-    assert (len(hub.streams), hub.tasks) == (0, set())
+    assert (len(hub.streams), hub._life.tasks) == (0, set())
 
 
 # -- signals
@@ -688,10 +690,12 @@ def test_the_process_is_ended_where_something_was_left_behind(exits, left, caplo
             begin(hub, "greeted")
             await never()
 
-        left_behind = hub.spawn(never()) if left == "dispatch" else asyncio.ensure_future(greet())
+        left_behind = (
+            hub._life.spawn(never()) if left == "dispatch" else asyncio.ensure_future(greet())
+        )
         began = time.monotonic()
         await signalled(hub, signal.SIGTERM, window=0, timeout=0.1)
-        assert (len(hub.streams), hub.tasks) == (0, set())
+        assert (len(hub.streams), hub._life.tasks) == (0, set())
         await eventually(lambda: exits, patience=2)
         took = time.monotonic() - began
         over.append(True)
@@ -700,7 +704,9 @@ def test_the_process_is_ended_where_something_was_left_behind(exits, left, caplo
 
     assert 0.55 <= asyncio.run(main()) < 1.2
     assert exits == [0]
-    assert len(caplog.records) == (1 if left == "dispatch" else 0)
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("left behind" in line for line in lines) == (left == "dispatch")
+    assert sum("time is over" in line for line in lines) == 1
 
 
 def test_a_signal_makes_a_lame_duck_first(exits):
@@ -713,9 +719,9 @@ def test_a_signal_makes_a_lame_duck_first(exits):
         await turns()
         signal.raise_signal(signal.SIGTERM)
         await turns()
-        assert (hub.ready, hub.draining) == (False, False)
+        assert (hub.ready, hub.streams.draining) == (False, False)
         await running
-        assert hub.draining
+        assert hub.streams.draining
 
     asyncio.run(main())
     assert exits == []
@@ -743,7 +749,7 @@ def test_who_stops_waiting_for_a_signal_leaves_nothing_behind(exits):
     assert exits == []
 
 
-def test_who_is_cancelled_after_a_signal_is_ended_all_the_same(exits):
+def test_who_is_cancelled_after_a_signal_is_ended_all_the_same(exits, caplog):
     """A signal was heard: the process ends in time, and at once at the second one."""
 
     async def main():
@@ -782,7 +788,7 @@ def test_a_second_signal_ends_the_process_at_once(exits):
     asyncio.run(main())
 
 
-def test_signals_are_heard_while_a_hook_does_not_give_the_loop_back(exits):
+def test_signals_are_heard_while_a_hook_does_not_give_the_loop_back(exits, caplog):
     """The first one starts the time-out, the second one ends the process, both in the middle of the hook."""
     heard = []
 

@@ -1,53 +1,69 @@
-"""The clock of leases: it goes with the timer, and stands still while the process does."""
+"""The clock of leases: it goes with the timer, and stands still while the alarm is overdue."""
 
 from sfere_tornado.hub.lease_clock import LeaseClock
 from sfere_tornado.testing import FakeClock
 
 
-def test_it_goes_with_its_timer():
-    """Read often enough, it is the timer."""
+def clocks():
+    """Return the clock of leases, its timer and the loop's clock."""
     timer, loop = FakeClock(), FakeClock(5.0)
-    clock = LeaseClock(timer)
-    clock.watch(loop, 5.0)
+    return LeaseClock(timer), timer, loop
+
+
+def test_it_goes_with_its_timer():
+    """While the alarm is not overdue it is the timer."""
+    clock, timer, loop = clocks()
     for _ in range(10):
-        timer.advance(9.9)
-        loop.advance(9.9)
+        clock.set_due(loop, 5.0)
+        timer.advance(4.9)
+        loop.advance(4.9)
         assert clock() == timer()
+        clock.ring(late=False)
     assert repr(clock) == "<LeaseClock: stood still for 0 s>"
 
 
-def test_time_in_which_nobody_could_read_it_does_not_count():
-    """After a minute's stop one tick has passed, and from then on it goes as before; it never goes backwards."""
-    timer, loop = FakeClock(), FakeClock(5.0)
-    clock = LeaseClock(timer)
-    clock.watch(loop, 5.0)
+def test_time_in_which_the_process_stood_still_does_not_count():
+    """After a minute's stop it shows the time for which the alarm was set; it never goes backwards."""
+    clock, timer, loop = clocks()
+    clock.set_due(loop, 5.0)
     before = clock()
     timer.advance(60)
     loop.advance(60)
     assert clock() == before + 5
     assert clock() == before + 5
+    clock.ring(late=True)
+    assert clock() == before + 5
+    clock.set_due(loop, 5.0)
     timer.advance(3)
     loop.advance(3)
     assert clock() == before + 8
     assert clock.stood_still == 55
 
 
+def test_an_alarm_that_is_a_little_late_costs_nothing():
+    """A busy loop rings some milliseconds late: time goes on as it did."""
+    clock, timer, loop = clocks()
+    clock.set_due(loop, 5.0)
+    timer.advance(5.01)
+    loop.advance(5.01)
+    clock.ring(late=False)
+    assert (clock(), clock.stood_still) == (timer(), 0.0)
+
+
 def test_a_timer_of_its_own_is_the_applications():
     """A timer that jumps while the loop's clock does not, as in tests, is believed."""
-    timer, loop = FakeClock(), FakeClock()
-    clock = LeaseClock(timer)
-    clock.watch(loop, 5.0)
+    clock, timer, loop = clocks()
+    clock.set_due(loop, 5.0)
     timer.advance(3600)
     assert clock() == timer()
 
 
-def test_without_a_loop_nothing_is_left_out():
-    """Before a hub has started, and after it has stopped, nobody promises to read the clock."""
-    timer, loop = FakeClock(), FakeClock()
-    clock = LeaseClock(timer)
+def test_without_an_alarm_nothing_is_left_out():
+    """Before a hub has started, and after it has stopped, no alarm is set."""
+    clock, timer, loop = clocks()
     timer.advance(3600)
     assert clock() == timer()
-    clock.watch(loop, 5.0)
+    clock.set_due(loop, 5.0)
     clock.rest()
     timer.advance(3600)
     loop.advance(3600)

@@ -1,7 +1,6 @@
 """Presence and history in a hub: wired as the configuration says, and following the store."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
@@ -135,7 +134,7 @@ def test_the_rooms_have_the_hubs_clocks():
     """Ages are counted on the clock that the hub was given; graces, like leases, not while the process stands still."""
     made = world(presence=PresenceConfig(), history=HistoryConfig())
     assert made.hub.history.timer is made.clock
-    assert made.hub.presence.timer is made.hub.leases
+    assert made.hub.presence.timer is made.hub._ticks.leases
 
 
 def test_presence_is_as_large_as_the_store_asks_for():
@@ -148,7 +147,7 @@ def test_presence_is_as_large_as_the_store_asks_for():
 def pass_time(clock, hub, seconds):
     """Let time pass and the hub's alarm ring whenever it is due, as an event loop that stands still at no time does."""
     until = clock() + seconds
-    while (due := max(0.0, hub._due_in())) <= until - clock():
+    while (due := max(0.0, hub._ticks.due_in())) <= until - clock():
         clock.advance(due)
         hub.tick()
     clock.advance(until - clock())
@@ -161,9 +160,7 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
 
     async def stopped():
         hub, clock = made.hub, made.clock
-        hub.start()
-        hub.leases.watch(clock, hub.watch.tick_seconds)
-        hub._loop = SimpleNamespace(time=clock)
+        leases = hub._ticks.leases
         ann, _ = made.enter("ann")
         brian, _ = made.enter("brian")
         made.enter("phil")
@@ -172,7 +169,9 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
         for connection in (ann, brian):
             connection.end("client")
         pass_time(clock, hub, 2)
+        leases.set_due(clock, max(0.0, hub._ticks.due_in()))
         clock.advance(stop)
+        leases.ring(late=True)
         hub.tick()
         assert (made.told(), [member.key.id for member in hub.presence.roster()]) == (
             [],
@@ -184,8 +183,6 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
         assert made.told() == []
         pass_time(clock, hub, 1.2)
         assert made.told() == [("left", "brian", "client")]
-        hub._loop = asyncio.get_running_loop()
-        await hub.stop()
 
     asyncio.run(stopped())
 
@@ -217,7 +214,7 @@ def test_coming_and_going_is_announced():
     phil.end("client")
     made.pass_time(4.9)
     assert made.told() == []
-    assert made.hub._due_in() == pytest.approx(0.1)
+    assert made.hub._ticks.due_in() == pytest.approx(0.1)
     made.pass_time(0.1)
     assert made.told() == [("left", "phil", "client")]
     assert [event.event for event in transport.events()] == ["presence_state", "presence_diff"]

@@ -425,17 +425,19 @@ def test_the_loop_turns_between_slices():
         hub.start()
         transports = []
         for _ in range(25):
-            connection, transport = recording_connection(on_end=hub.streams.end, writer=hub.writer)
+            connection, transport = recording_connection(
+                on_end=hub.streams.end, writer=hub.streams.writer
+            )
             connection.idle_ticks = TICKS_PER_HEARTBEAT
             hub.streams.opened(connection)
             connection.idle_ticks = TICKS_PER_HEARTBEAT
             transports.append(transport)
         clock.advance(TICK)
         hub.tick()
-        seen = [len(hub.watch._left_to_see)]
-        while hub.watch._left_to_see:
+        seen = [len(hub.streams._watch._left_to_see)]
+        while hub.streams._watch._left_to_see:
             await asyncio.sleep(0)
-            seen.append(len(hub.watch._left_to_see))
+            seen.append(len(hub.streams._watch._left_to_see))
         await asyncio.sleep(0)
         assert {beats(transport) for transport in transports} == {1}
         clock.advance(TICK)
@@ -451,7 +453,9 @@ def test_a_hub_without_a_loop_looks_at_all_in_one_go():
     clock = FakeClock()
     hub = Hub(HubConfig(stream=StreamConfig(fan_out_slice=10)), timer=clock)
     for _ in range(25):
-        hub.streams.opened(recording_connection(on_end=hub.streams.end, writer=hub.writer)[0])
+        hub.streams.opened(
+            recording_connection(on_end=hub.streams.end, writer=hub.streams.writer)[0]
+        )
     clock.advance(TICK)
     hub.tick()
-    assert hub.watch._left_to_see == []
+    assert hub.streams._watch._left_to_see == []

@@ -288,7 +288,7 @@ async def test_a_thousand_who_leave_at_once(serve):
     assert lobby.told("left") == []
     lobby.clock.advance(5)
     lobby.hub.tick()
-    assert (len(lobby.told("left")), lobby.hub._due_in() <= 0) == (250, True)
+    assert (len(lobby.told("left")), lobby.hub._ticks.due_in() <= 0) == (250, True)
     assert [member.key.id for member in lobby.hub.presence.roster(LOBBY)] == ["phil"]
     lobby.pass_time(0)
     left = [change for change in lobby.changes if change[0] == "left"]

@@ -56,7 +56,7 @@ async def serve(sockets):
     if sockets:
         server = HTTPServer(app)
         server.add_sockets(sockets)
-        hub.servers.append(server)
+        hub._life.servers.append(server)
     else:
         print(hub.listen(app, int(sys.argv[2]), reuse_port=True), flush=True)
     await hub.run_until_signal(window=0, timeout=5)

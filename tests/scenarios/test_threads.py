@@ -49,4 +49,4 @@ async def test_what_threads_dispatch_arrives_in_the_order_of_each(serve):
     reached = await asyncio.gather(*(asyncio.to_thread(work, thread) for thread in range(THREADS)))
     assert reached == [EACH] * THREADS
     assert await reading == {f"t{thread}": list(range(EACH)) for thread in range(THREADS)}
-    await eventually(lambda: not hub.tasks)
+    await eventually(lambda: not hub._life.tasks)

@@ -105,7 +105,7 @@ class Lobby:
         """Let time pass, and do what is due."""
         self.clock.advance(seconds)
         self.hub.tick()
-        while self.hub._due_in() <= 0:
+        while self.hub._ticks.due_in() <= 0:
             self.hub.tick()
 
     def state(self, name):

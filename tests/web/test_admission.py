@@ -233,7 +233,7 @@ async def test_newcomers_are_sent_away_while_the_hub_drains_and_afterwards(serve
     hub, app = application(Watched)
     url = serve(app)
     await StreamClient.open(url + "/events?name=early")
-    hub.begin_draining()
+    hub._life.begin_draining()
     assert told == ["on_open"]
     for ended in (False, True):
         if ended:

@@ -147,7 +147,7 @@ async def test_a_handler_that_does_not_ask_is_not_asked(serve):
     await lobby.open()
     assert lobby.connection().revalidate is None
     await lobby.pass_time(INTERVAL)
-    assert lobby.hub.tasks == set()
+    assert lobby.hub._life.tasks == set()
 
 
 @pytest.mark.gen_test
@@ -210,7 +210,7 @@ async def test_a_question_without_an_answer_keeps_nobody_else_waiting(serve):
     answer.set()
     assert await told_to_stay_away(brian)
     assert len(brian.parser.comments) == heard
-    await eventually(lambda: not lobby.hub.tasks)
+    await eventually(lambda: not lobby.hub._life.tasks)
     assert lobby.ended == {"stan": "client", "brian": "revoked"}
 
 
@@ -235,7 +235,7 @@ async def test_a_question_that_hangs_is_given_up(serve, caplog):
     await lobby.pass_time(10)
     lobby.hub.dispatch(broadcast(EVERYBODY, send("third")))
     assert [(await client.event()).data for _ in range(3)] == ["first", "second", "third"]
-    await eventually(lambda: not lobby.hub.tasks)
+    await eventually(lambda: not lobby.hub._life.tasks)
     assert (ends, lobby.ended) == (["brian"], {})
     assert ["has not answered" in record.getMessage() for record in caplog.records] == [True]
 

@@ -80,7 +80,7 @@ async def test_there_is_no_such_port(port):
         ListenError, match=f"port {port} of 127.0.0.1: ports go from 0, .* to 65535"
     ):
         hub.listen(app, port)
-    assert ("sfere" in app.settings, hub.servers) == (False, [])
+    assert ("sfere" in app.settings, hub._life.servers) == (False, [])
 
 
 @pytest.mark.gen_test
@@ -135,7 +135,7 @@ async def test_a_crowd_fits_into_the_backlog():
     """More connections than Tornado's 128 wait for being accepted, with nobody turned away or tried again."""
     hub = Hub()
     port = hub.listen(application(), 0)
-    server = hub.servers[0]
+    server = hub._life.servers[0]
     (listening,) = server._sockets.values()
     # The loop does not turn meanwhile, so nobody is accepted.
     crowd = [socket.create_connection(("127.0.0.1", port), timeout=1) for _ in range(500)]
@@ -169,7 +169,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(caplog):
     """Time-outs that Tornado does not set by itself are set, and are the application's to change."""
     hub = Hub()
     port = hub.listen(application(), 0, body_timeout=0.1, idle_connection_timeout=0.1)
-    server = hub.servers[0]
+    server = hub._life.servers[0]
     assert (server.conn_params.body_timeout, server.conn_params.max_header_size) == (0.1, 65536)
     slow = await StreamClient.connect(f"http://127.0.0.1:{port}")
     await slow.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
@@ -216,9 +216,9 @@ async def test_a_wrong_argument_leaves_no_socket_behind():
     probe.close()
     with pytest.raises(TypeError, match="max_boddy_size"):
         hub.listen(application(), port, max_boddy_size=1)
-    assert hub.servers == []
+    assert hub._life.servers == []
     assert hub.listen(application(), port) == port
-    assert isinstance(hub.servers[0], HTTPServer)
+    assert isinstance(hub._life.servers[0], HTTPServer)
     await hub.drain(window=0, timeout=5)
 
 

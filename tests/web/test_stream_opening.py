@@ -238,9 +238,9 @@ async def test_who_leaves_during_a_greeting_has_left_while_it_goes_on(serve):
     await eventually(lambda: not hub.streams)
     assert hub.store.keys() == []
     steps[1].set()
-    await eventually(lambda: len(hub.tasks) == 1)
+    await eventually(lambda: len(hub._life.tasks) == 1)
     steps[2].set()
-    await eventually(lambda: not hub.tasks)
+    await eventually(lambda: not hub._life.tasks)
 
 
 @pytest.mark.gen_test
@@ -264,7 +264,7 @@ async def test_a_greeting_may_end_the_stream_before_it_is_over(serve):
     assert (await client.event()).data == "no"
     await eventually(lambda: not hub.streams)
     go_on.set()
-    await eventually(lambda: not hub.tasks)
+    await eventually(lambda: not hub._life.tasks)
 
 
 @pytest.mark.parametrize("snapshot", [None, "plain", "awaited"])
