@@ -29,6 +29,7 @@ ELSEWHERE = {
     "test_datastar_examples",
     "test_demo",
     "test_processes",
+    "test_processes_that_cling",
     "test_stopping",
 }
 

@@ -1,0 +1,77 @@
+"""A clean end with bytes waiting for a slow client: what the result says is what the client gets."""
+
+import asyncio
+
+import pytest
+from support.waiting import eventually
+from tornado.web import Application
+
+from sfere_tornado import (
+    ANY,
+    Hub,
+    HubConfig,
+    Key,
+    SSEHandler,
+    StreamConfig,
+    broadcast,
+    close_sse,
+    send,
+    with_connection,
+)
+from sfere_tornado.dispatch import effect
+from sfere_tornado.streams.connection import AWAY
+from sfere_tornado.testing import StreamClient
+
+BRIAN = Key("default", ("lobby", "brian"))
+
+#: Seconds that a clean end waits for the client.
+LINGER = 0.5
+
+
+async def stalled(serve, **settings):
+    """Return a hub with a client that does not read, and for whom bytes wait."""
+    hub = Hub(HubConfig(stream=StreamConfig(linger=LINGER, **settings)))
+
+    class Events(SSEHandler):
+        def connection_key(self):
+            return ("lobby", self.get_query_argument("name"))
+
+    url = serve(Application([("/events", Events)], sfere=hub))
+    client = await StreamClient.open(f"{url}/events?name=brian")
+    sent = 0
+    while True:
+        dispatched = await hub.dispatch(broadcast(BRIAN, send("x" * 60_000, event=f"n{sent}")))
+        sent += 1
+        if dispatched.results[0].value.waited:
+            return hub, client, sent
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_a_slow_client_that_reads_on_gets_the_last_words(serve):
+    """Everything that waited comes, then the last words and the request to stay away."""
+    hub, client, sent = await stalled(serve)
+    hub.dispatch(with_connection(BRIAN, send("goodbye", event="last"), close_sse()))
+    names = []
+    while not names or names[-1] != "last":
+        names.append((await client.event()).event)
+    assert names[-1] == "last"
+    assert names[-1 - sent : -1] == [f"n{number}" for number in range(sent)]
+    assert await client.ended() is True
+    assert client.parser.retry == AWAY
+    client.close()
+    await eventually(lambda: not hub.streams)
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_names_that_cannot_be_told_apart_are_refused(serve, caplog):
+    """An unhashable ``conflate`` is an error for the sender; clients get everything else."""
+    hub, client, _ = await stalled(serve, on_slow="conflate")
+    with pytest.raises(TypeError):
+        send("9.99", conflate=["price"])
+    refused = hub.dispatch(broadcast((ANY, ANY), effect("send", "9.99", {"conflate": ["price"]})))
+    await asyncio.wait_for(refused, 5)
+    assert refused.results[0].value.errors
+    hub.dispatch(broadcast((ANY, ANY), send("still here", event="after")))
+    assert (await client.event("after")).data == "still here"
+    client.close()
+    await eventually(lambda: not hub.streams)
