@@ -136,8 +136,8 @@ def as_key(value: object) -> Key:
     if type(value) is Key:
         return value
     scope, category, item_id = _parts(value, "a key")
-    for name, part in (("scope", scope), ("category", category), ("id", item_id)):
-        if part is ANY:
+    for name, value in (("scope", scope), ("category", category), ("id", item_id)):
+        if value is ANY:
             raise KeyShapeError(
                 f"the {name} of a key must be one value; ANY belongs in patterns", value
             )
@@ -213,7 +213,7 @@ def format_pattern(value: object) -> str:
     # A client's JSON can contain a lone surrogate; it must be possible to print it in a log line.
     parts = (pattern.scope, *pattern.inner)
     return "/".join(
-        "*" if part is ANY else quote(str(part), safe="", errors="surrogatepass") for part in parts
+        "*" if each is ANY else quote(str(each), safe="", errors="surrogatepass") for each in parts
     )
 
 
@@ -238,7 +238,7 @@ def parse_pattern(text: str) -> Pattern:
         raise KeyShapeError("a pattern in text form is scope/category/id, or scope/*", text)
     try:
         scope, category, item_id = (
-            ANY if part == "*" else unquote(part, errors="surrogatepass") for part in parts
+            ANY if each == "*" else unquote(each, errors="surrogatepass") for each in parts
         )
     except UnicodeDecodeError:
         raise KeyShapeError(
@@ -263,14 +263,14 @@ def _parts(value: object, what: str) -> tuple[Any, Any, Any]:
 
 def _refuse(value: object, what: str, *parts: object) -> NoReturn:
     """Raise the error that names the wrong part."""
-    for name, part in zip(("scope", "category", "id"), parts, strict=True):
-        if part is None:
+    for name, value in zip(("scope", "category", "id"), parts, strict=True):
+        if value is None:
             raise KeyShapeError(
                 f"the {name} of {what} must not be None: callers without a value would share it",
                 value,
             )
         try:
-            hash(part)
+            hash(value)
         except TypeError:
             break
     raise KeyShapeError(

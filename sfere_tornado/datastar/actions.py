@@ -181,8 +181,8 @@ def patch_signals(
         raise EventError(
             f"must be a dict or the text of a JSON object, not {type(signals).__name__}", "signals"
         )
-    given = {"only_if_missing": only_if_missing, "id": id, "retry": retry, "conflate": conflate}
-    return _action("patch_signals", signals, given)
+    options = {"only_if_missing": only_if_missing, "id": id, "retry": retry, "conflate": conflate}
+    return _action("patch_signals", signals, options)
 
 
 def execute_script(
@@ -209,8 +209,8 @@ def execute_script(
     """
     if not isinstance(script, (str, tuple)):
         raise EventError(f"must be a str, not {type(script).__name__}", "script")
-    given = {"auto_remove": auto_remove, "attributes": attributes, "id": id, "retry": retry}
-    return _action("execute_script", script, given)
+    options = {"auto_remove": auto_remove, "attributes": attributes, "id": id, "retry": retry}
+    return _action("execute_script", script, options)
 
 
 def connection() -> tuple[Any, ...]:

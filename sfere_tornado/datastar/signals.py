@@ -47,15 +47,15 @@ def signals_text(request: HTTPServerRequest, max_size: int = MAX_SIGNALS_SIZE) -
     """
     if request.method in _IN_QUERY:
         # Not through the handler: it strips and replaces control characters.
-        given = request.query_arguments.get("datastar", [b""])[-1]
+        body = request.query_arguments.get("datastar", [b""])[-1]
     elif request.headers.get("Content-Type", "").split(";")[0].strip().lower() in _FORMS:
         return None
     else:
-        given = request.body
-    if len(given) > max_size:
+        body = request.body
+    if len(body) > max_size:
         raise HTTPError(413, reason=f"The signals have more than {max_size} bytes")
     try:
-        return given.decode().strip() or None
+        return body.decode().strip() or None
     except UnicodeDecodeError as error:
         raise HTTPError(400, reason="The signals are not UTF-8") from error
 
@@ -76,24 +76,24 @@ def parse_json(text: str) -> Any:
     return found
 
 
-def check_signals(found: Any, max_depth: int = MAX_SIGNALS_DEPTH) -> dict[str, Any]:
+def check_signals(signals: Any, max_depth: int = MAX_SIGNALS_DEPTH) -> dict[str, Any]:
     """Return signals that have been read, when they are a dict that is not too deep.
 
     Raises:
         HTTPError: 400 when they are not.
     """
-    if not isinstance(found, dict):
+    if not isinstance(signals, dict):
         raise HTTPError(400, reason="The signals are no JSON object")
-    level: list[Any] = [found]
+    level: list[Any] = [signals]
     for _ in range(max_depth):
         inner = [
-            part
+            value
             for one in level
-            for part in (one.values() if isinstance(one, dict) else one)
-            if isinstance(part, (dict, list))
+            for value in (one.values() if isinstance(one, dict) else one)
+            if isinstance(value, (dict, list))
         ]
         if not inner:
-            return found
+            return signals
         level = inner
     raise HTTPError(400, reason=f"The signals are nested more than {max_depth} deep")
 

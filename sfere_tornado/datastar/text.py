@@ -192,8 +192,8 @@ def script_element(script: Any, attributes: dict[str, Any], *, auto_remove: bool
     """
     if not isinstance(script, str):
         raise EventError(f"must be a str, not {type(script).__name__}", "script")
-    given = {**attributes, "data-effect": "el.remove()"} if auto_remove else attributes
-    written = "".join(_attribute(name, value) for name, value in given.items())
+    written_as = {**attributes, "data-effect": "el.remove()"} if auto_remove else attributes
+    written = "".join(_attribute(name, value) for name, value in written_as.items())
     inside = _END_TAG.sub(r"<\\/", script).replace("<!--", r"\x3C!--")
     return f"<script{written}>{inside}</script>"
 
@@ -261,17 +261,19 @@ def check_line(option: str, value: Any) -> None:
         )
 
 
-def _check_target(found: dict[str, Any]) -> None:
-    if found["selector"] in (None, ""):
-        found["selector"] = None
+def _check_target(options: dict[str, Any]) -> None:
+    if options["selector"] in (None, ""):
+        options["selector"] = None
     else:
-        check_line("selector", found["selector"])
+        check_line("selector", options["selector"])
     for option, known in (("mode", MODES), ("namespace", NAMESPACES)):
-        if found[option] not in known:
-            raise EventError(f"there is no {found[option]!r}; {hint(found[option], known)}", option)
-    if found["selector"] is None and found["mode"] not in _BY_ID:
+        if options[option] not in known:
+            raise EventError(
+                f"there is no {options[option]!r}; {hint(options[option], known)}", option
+            )
+    if options["selector"] is None and options["mode"] not in _BY_ID:
         raise EventError(
-            f"{found['mode']!r} needs a selector: the client refuses it without", "mode"
+            f"{options['mode']!r} needs a selector: the client refuses it without", "mode"
         )
 
 

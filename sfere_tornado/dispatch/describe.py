@@ -260,18 +260,20 @@ def _argument_texts(text: str) -> dict[str, str]:
 
 def _words(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for key, part in value.items():
+        for key, inner in value.items():
             yield from _words(key)
-            yield from _words(part)
+            yield from _words(inner)
     elif isinstance(value, (tuple, list, set, frozenset)):
-        for part in value:
-            yield from _words(part)
+        for inner in value:
+            yield from _words(inner)
     elif value is not None:
         yield str(value)
 
 
-def _has_schema(found: Description) -> bool:
-    return found.parameters is not None and all(one.type is not None for one in found.parameters)
+def _has_schema(description: Description) -> bool:
+    return description.parameters is not None and all(
+        one.type is not None for one in description.parameters
+    )
 
 
 def _drawable(hint: Any) -> Any:
@@ -279,7 +281,7 @@ def _drawable(hint: Any) -> Any:
     if hint is Any:
         return object
     origin: Any = get_origin(hint)
-    parts = tuple(_drawable(part) for part in get_args(hint))
+    parts = tuple(_drawable(argument) for argument in get_args(hint))
     if origin in (Union, UnionType):
         return Union[parts]  # noqa: UP007  # from a tuple of members there is no other way
     return origin[parts] if parts and hasattr(origin, "__class_getitem__") else hint

@@ -79,28 +79,28 @@ class Registry:
         )
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Registry:
+    def from_dict(cls, parts: Mapping[str, Any]) -> Registry:
         """Return a registry with what a mapping holds.
 
         Args:
-            given: any of ``name``; ``effects``, ``actions`` and ``placeholders``, each a mapping from names to
+            parts: any of ``name``; ``effects``, ``actions`` and ``placeholders``, each a mapping from names to
                 handlers, or to ``{"handler": fn, "system_keys": [...], **metadata}``; ``interceptors`` and
                 ``innermost``, lists; ``system_schema``, a mapping; ``system_to_state``, a function.
 
         Raises:
             RegistryError: for another key, with the nearest right one, and for what the methods of a registry refuse.
         """
-        for key in given:
+        for key in parts:
             if key not in _KEYS:
                 raise RegistryError(f"a registry has no {key!r}; {hint(key, _KEYS)}")
-        registry = cls(given.get("name", "registry"))
+        registry = cls(parts.get("name", "registry"))
         kinds: tuple[tuple[EntryKind, str], ...] = (
             ("effect", "effects"),
             ("action", "actions"),
             ("placeholder", "placeholders"),
         )
         for kind, key in kinds:
-            for name, handler in _mapping(given.get(key, {}), key).items():
+            for name, handler in _mapping(parts.get(key, {}), key).items():
                 options = dict(handler) if isinstance(handler, Mapping) else {"handler": handler}
                 registry._add(
                     kind,
@@ -109,14 +109,14 @@ class Registry:
                     options.pop("system_keys", None),
                     options,
                 )
-        for interceptor in given.get("interceptors", ()):
+        for interceptor in parts.get("interceptors", ()):
             registry.interceptor(interceptor)
-        for interceptor in given.get("innermost", ()):
+        for interceptor in parts.get("innermost", ()):
             registry.innermost(interceptor)
-        if given.get("system_schema") is not None:
-            registry.system_schema(given["system_schema"])
-        if given.get("system_to_state") is not None:
-            registry.system_to_state(given["system_to_state"])
+        if parts.get("system_schema") is not None:
+            registry.system_schema(parts["system_schema"])
+        if parts.get("system_to_state") is not None:
+            registry.system_to_state(parts["system_to_state"])
         return registry
 
     @overload

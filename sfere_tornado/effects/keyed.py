@@ -276,22 +276,22 @@ def _to_all(
     ctx: Context, fanout: Fanout, effects: tuple[Any, ...]
 ) -> BroadcastResult | Awaitable[BroadcastResult]:
     nested = ctx.dispatch(effects, system={"sse": fanout})
-    told = BroadcastResult(len(fanout), (nested,), fanout)
-    return told if nested.done else _later(told, (nested,))
+    result = BroadcastResult(len(fanout), (nested,), fanout)
+    return result if nested.done else _later(result, (nested,))
 
 
 def _to_each(
-    ctx: Context, found: Sequence[Connection], effects: tuple[Any, ...]
+    ctx: Context, connections: Sequence[Connection], effects: tuple[Any, ...]
 ) -> BroadcastResult | Awaitable[BroadcastResult]:
-    nested = [ctx.dispatch(effects, system={"sse": connection}) for connection in found]
-    told = BroadcastResult(len(found), nested)
-    return told if all(one.done for one in nested) else _later(told, nested)
+    nested = [ctx.dispatch(effects, system={"sse": connection}) for connection in connections]
+    result = BroadcastResult(len(connections), nested)
+    return result if all(one.done for one in nested) else _later(result, nested)
 
 
-async def _later(told: BroadcastResult, nested: Sequence[Dispatched]) -> BroadcastResult:
+async def _later(result: BroadcastResult, nested: Sequence[Dispatched]) -> BroadcastResult:
     for one in nested:
         await one
-    return told
+    return result
 
 
 def _excluded(exclude: Any) -> Pattern | frozenset[Key]:

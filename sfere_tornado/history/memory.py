@@ -78,7 +78,7 @@ class Replay:
     #: The place in the sequence after which the client gets its events in another way, or None.
     until: int | None
     #: The place in the sequence up to which holes have been told.
-    told: int
+    reported: int
 
 
 class History:
@@ -204,27 +204,27 @@ class History:
         if match is not None:
             position = int(match[1])
             if match[2] == self.tag and position <= self.position:
-                return self._part(wanted, position, until, told=0)
+                return self._part(wanted, position, until, reported=0)
             gap = "foreign"
         # Nobody knows what this client has got, so nothing is replayed: it might be doubled.
         end = self.position if until is None else until
-        return Replay(wanted, gap, (), end, done=True, until=until, told=end)
+        return Replay(wanted, gap, (), end, done=True, until=until, reported=end)
 
     def more(self, replay: Replay) -> Replay:
         """Return the part after another one.
 
         A gap in it is a new one: events that were dropped while the replay was under way.
         """
-        return self._part(replay.key, replay.position, replay.until, replay.told)
+        return self._part(replay.key, replay.position, replay.until, replay.reported)
 
-    def _part(self, key: Key, position: int, until: int | None, told: int) -> Replay:
+    def _part(self, key: Key, position: int, until: int | None, reported: int) -> Replay:
         end = self.position if until is None else until
         logs = self._logs_of(key)
         gap: Gap | None = None
-        known = max(position, told)
+        known = max(position, reported)
         if known < end and any(log.missed(known, key) for log in logs):
             # It speaks for everything up to the end: what is dropped of that later needs no second one.
-            gap, told = "too_old", end
+            gap, reported = "too_old", end
         events: list[bytes] = []
         size = 0
         for looked_at, record in enumerate(merge(*(log.after(position) for log in logs)), 1):
@@ -234,13 +234,21 @@ class History:
                 size += len(record.payload)
                 if events and size > self.part_size:
                     return Replay(
-                        key, gap, tuple(events), position, done=False, until=until, told=told
+                        key,
+                        gap,
+                        tuple(events),
+                        position,
+                        done=False,
+                        until=until,
+                        reported=reported,
                     )
                 events.append(record.payload)
             position = record.sequence
             if looked_at == MAX_SCAN:
-                return Replay(key, gap, tuple(events), position, done=False, until=until, told=told)
-        return Replay(key, gap, tuple(events), end, done=True, until=until, told=told)
+                return Replay(
+                    key, gap, tuple(events), position, done=False, until=until, reported=reported
+                )
+        return Replay(key, gap, tuple(events), end, done=True, until=until, reported=reported)
 
     def _logs_of(self, key: Key) -> list[Log]:
         now = self.timer()

@@ -38,10 +38,10 @@ class Calls:
         with self._lock:
             self._loop = loop
             refused, self._waiting = self._waiting, set()
-        for told in refused:
+        for answer in refused:
             # Whoever asked may have cancelled it meanwhile.
-            if told.set_running_or_notify_cancel():
-                told.set_exception(HubError("the hub was stopped before the dispatch had begun"))
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(HubError("the hub was stopped before the dispatch had begun"))
 
     def soon(
         self,
@@ -60,21 +60,21 @@ class Calls:
         Raises:
             HubError: when there is no event loop to go to.
         """
-        told: Future[Dispatched] = Future()
+        answer: Future[Dispatched] = Future()
 
         def begin() -> None:
             with self._lock:
-                if told not in self._waiting:
+                if answer not in self._waiting:
                     return
-                self._waiting.discard(told)
-            if not told.set_running_or_notify_cancel():
+                self._waiting.discard(answer)
+            if not answer.set_running_or_notify_cancel():
                 return
             try:
                 dispatched = dispatch()
             except Exception as error:
-                told.set_exception(error)
+                answer.set_exception(error)
             else:
-                spawn(_tell_later(dispatched, told))
+                spawn(_tell_later(dispatched, answer))
 
         # A stop in the loop's thread comes before this, and it is refused here, or after it, and is refused there.
         with self._lock:
@@ -88,20 +88,22 @@ class Calls:
                 raise HubError(
                     "the hub's event loop has been closed; call hub.start() in the next one first"
                 ) from error
-            self._waiting.add(told)
-        return told
+            self._waiting.add(answer)
+        return answer
 
 
-async def _tell_later(dispatched: Dispatched, told: Future[Dispatched]) -> None:
+async def _tell_later(dispatched: Dispatched, answer: Future[Dispatched]) -> None:
     """Hand a dispatch to another thread once everything in it is finished."""
     try:
         await dispatched
     except asyncio.CancelledError:
         # Somebody in another thread may be waiting for it, and would wait for ever.
-        told.set_exception(HubError("the hub was stopped before the dispatch had come to its end"))
+        answer.set_exception(
+            HubError("the hub was stopped before the dispatch had come to its end")
+        )
         raise
     except Exception as error:
         # A result that goes on by itself, and fails in that.
-        told.set_exception(error)
+        answer.set_exception(error)
     else:
-        told.set_result(dispatched)
+        answer.set_result(dispatched)

@@ -95,11 +95,11 @@ class Watch:
 
     def go_on(self) -> bool:
         """Look at some streams; returns whether there are more to be looked at."""
-        part = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
-        for one in part:
+        seen = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
+        for one in seen:
             self._look_for_life(one)
         now = self._timer()
-        alive = [one for one in part if one.reason is None and not self._end_if_due(one, now)]
+        alive = [one for one in seen if one.reason is None and not self._end_if_due(one, now)]
         for one in alive:
             # Somebody may have ended it when told of another's end.
             if one.revalidate is not None and one.reason is None:
