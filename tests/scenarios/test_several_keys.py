@@ -41,7 +41,7 @@ async def test_a_tab_that_replaces_a_stream_of_several_keys_has_not_left(serve):
     lobby.url = serve(lobby.app)
     phil = await lobby.enter("phil", tab="p1")
     page = Page().take([await phil.event("presence_state")])
-    await lobby.enter("brian", tab="t1")
+    first = await lobby.enter("brian", tab="t1")
     [connection] = lobby.hub.store.connections(key("brian"))
     lobby.hub.store.put(table("brian"), connection)
     page.take(await phil.quiet())
@@ -53,6 +53,6 @@ async def test_a_tab_that_replaces_a_stream_of_several_keys_has_not_left(serve):
     assert page.left == []
     assert page.joined == ["brian"]
     assert lobby.state("brian") == "here"
-    second.close()
-    phil.close()
+    for client in (first, second, phil):
+        client.close()
     await eventually(lambda: not lobby.hub.streams)
