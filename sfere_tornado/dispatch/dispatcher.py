@@ -112,6 +112,12 @@ class Dispatcher:
         Raises:
             RegistryError: when one of them has the wrong shape.
         """
+        if more and self.handlers.awaiting is not None:
+            # Around one action or effect a stage that waited would be passed over in continuations,
+            # and what it guards would run.
+            _refuse_async(
+                Chain(more), ("before_action", "after_action", "before_effect", "after_effect")
+            )
         return Chain((*self._outer, *more, *self.registry.innermosts))
 
     def dispatch(
@@ -203,13 +209,13 @@ class Dispatcher:
         return sample(self.registry, name, n)
 
 
-def _refuse_async(chain: Chain) -> None:
-    for name in STAGES:
+def _refuse_async(chain: Chain, names: Iterable[str] = STAGES) -> None:
+    for name in names:
         for stage in getattr(chain, name):
             if stage.is_async:
                 raise RegistryError(
-                    f"interceptor {stage.interceptor_id!r}: {name} is a coroutine function. It would "
-                    "run around every dispatch, and the order of what is sent would depend on how "
-                    "long it waits. Make it a plain function, await in an effect, or put it into the "
-                    "interceptors of a handler class or route"
+                    f"interceptor {stage.interceptor_id!r}: {name} is a coroutine function. The order "
+                    "of what is sent would depend on how long it waits. Make it a plain function, "
+                    "await in an effect, or use before_dispatch or after_dispatch in the interceptors "
+                    "of a handler class or route, which run around requests and openings"
                 )
