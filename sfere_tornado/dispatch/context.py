@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -102,15 +103,11 @@ class Context:
             f"actions={self.actions!r}>"
         )
 
-    @property
-    def kind(self) -> Kind:
-        """What this dispatch is: ``application``, ``request``, ``opening`` or ``closing``."""
-        return self._origin.kind
-
-    @property
-    def subject(self) -> Any:
-        """What this dispatch is about; the library's own stages read it, continuations inherit it."""
-        return self._origin.subject
+    #: What this dispatch is: ``application``, ``request``, ``opening`` or ``closing``; read-only. It is
+    #: asked in each stage of the library, so it is read without a call.
+    kind: Kind = property(attrgetter("_origin.kind"))  # type: ignore[assignment]
+    #: What this dispatch is about; the library's own stages read it, continuations inherit it. Read-only.
+    subject: Any = property(attrgetter("_origin.subject"))
 
     @property
     def results(self) -> list[Result]:

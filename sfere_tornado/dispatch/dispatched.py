@@ -3,7 +3,7 @@
 A dispatch is a generator of steps. It yields what must be awaited and is sent what came of it; without any awaitable it
 runs from beginning to end in one go. There are two drivers:
 
-- :func:`start` runs it at once, in the caller's turn; from the first awaitable on, the rest is a task;
+- :func:`spawn_rest` starts a task for what is left, from the first awaitable on;
 - :func:`follow` awaits in the caller's own coroutine, so that cancellation and context variables are the caller's.
 
 Law: **only exceptions are thrown back into the steps.** What is more than an exception (cancellation, exit) ends the
@@ -36,7 +36,7 @@ __all__ = (
     "Result",
     "follow",
     "is_awaitable",
-    "start",
+    "spawn_rest",
     "start_task",
 )
 
@@ -147,32 +147,35 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
-def start(steps: Steps, spawn: Spawn) -> asyncio.Future[None] | None:
-    """Run steps as far as they are synchronous, and spawn the rest.
+def spawn_rest(
+    steps: Steps, awaitable: Awaitable[Any] | None, spawn: Spawn
+) -> asyncio.Future[None] | None:
+    """Spawn the rest of steps that have come to something to be awaited.
 
-    Where nothing can be spawned, what asked to be awaited gets a :class:`NoEventLoopError`, and the steps go on.
+    Where nothing can be spawned, what asked to be awaited gets a :class:`NoEventLoopError`, and the steps
+    go on.
 
     Args:
-        steps: not yet begun.
+        steps: begun.
+        awaitable: what they yielded last.
         spawn: starts a coroutine; raises RuntimeError where no event loop runs.
 
     Returns:
-        What does the rest, or None when there is none.
+        What does the rest, or None when the steps have come to their end.
     """
-    awaitable = next(steps, None)
     try:
         while awaitable is not None:
             rest = follow(steps, awaitable)
             try:
                 return spawn(rest)
             except RuntimeError as error:
-                # Closed, for nobody will ever await them, and Python would warn of that.
+                # Closed, because nothing will ever await them, and Python would warn of that.
                 rest.close()
                 if isinstance(awaitable, Coroutine):
                     awaitable.close()
                 refused = NoEventLoopError(
-                    f"{awaitable!r} must be awaited, and no event loop runs here; dispatch in the event loop's thread, "
-                    "such as with dispatch_threadsafe, or make the handler synchronous"
+                    f"{awaitable!r} must be awaited, and no event loop runs here; dispatch in the event "
+                    "loop's thread, such as with dispatch_threadsafe, or make the handler synchronous"
                 )
                 refused.__cause__ = error
             awaitable = steps.throw(refused)

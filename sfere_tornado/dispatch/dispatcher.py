@@ -118,7 +118,7 @@ class Dispatcher:
             _refuse_async(
                 Chain(more), ("before_action", "after_action", "before_effect", "after_effect")
             )
-        return Chain((*self._outer, *more, *self.registry.innermosts))
+        return Chain((*self._outer, *more), self.registry.innermosts)
 
     def dispatch(
         self,

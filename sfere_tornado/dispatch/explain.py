@@ -153,7 +153,9 @@ def _fill(
 
 
 def _stages(chain: Chain) -> dict[str, tuple[Any, ...]]:
-    ids = {name: tuple(stage.interceptor_id for stage in getattr(chain, name)) for name in STAGES}
+    stages = {name: getattr(chain, name) for name in STAGES}
+    stages["before_dispatch"] += chain.innermost
+    ids = {name: tuple(stage.interceptor_id for stage in each) for name, each in stages.items()}
     return {name: present for name, present in ids.items() if present}
 
 

@@ -63,12 +63,15 @@ class Chain:
 
     Args:
         interceptors: outermost first.
+        innermost: those of registries, inside all others. Their ``before_dispatch`` stages are plain
+            functions, run around a dispatch and not around its continuations, and must leave the
+            context as it was when they raise.
 
     Raises:
         RegistryError: when one of them has the wrong shape.
     """
 
-    __slots__ = ("interceptors", *STAGES)
+    __slots__ = ("innermost", "interceptors", *STAGES)
 
     before_dispatch: tuple[Stage, ...]
     after_dispatch: tuple[Stage, ...]
@@ -77,14 +80,24 @@ class Chain:
     before_effect: tuple[Stage, ...]
     after_effect: tuple[Stage, ...]
 
-    def __init__(self, interceptors: Iterable[Interceptor]) -> None:
-        self.interceptors: tuple[Interceptor, ...] = tuple(interceptors)
+    def __init__(
+        self, interceptors: Iterable[Interceptor], innermost: Iterable[Interceptor] = ()
+    ) -> None:
+        outer, inner = tuple(interceptors), tuple(innermost)
+        self.interceptors: tuple[Interceptor, ...] = (*outer, *inner)
         for interceptor in self.interceptors:
             check_interceptor(interceptor)
+        #: The ``before_dispatch`` stages of the innermost ones.
+        self.innermost: tuple[Stage, ...] = tuple(
+            Stage(each.get("id"), each["before_dispatch"], is_async=False)
+            for each in inner
+            if "before_dispatch" in each
+        )
         for name in STAGES:
+            among = outer if name == "before_dispatch" else self.interceptors
             stages = [
                 Stage(each.get("id"), each[name], iscoroutinefunction(each[name]))
-                for each in self.interceptors
+                for each in among
                 if name in each
             ]
             if name.startswith("after"):

@@ -36,8 +36,8 @@ from ..errors import (
     nearest,
 )
 from .context import Context
-from .dispatched import OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, start
-from .effect import as_effects
+from .dispatched import OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, spawn_rest
+from .effect import Effect, as_effects
 from .placeholders import fill_items
 
 if TYPE_CHECKING:
@@ -110,9 +110,20 @@ class Run:
         subject: what it is about, for the code that starts it.
         system: what effects need; the dispatch owns the dict.
         dispatch_data: what placeholders and handlers read; the dispatch owns the dict.
+        is_root: False for a continuation.
     """
 
-    __slots__ = ("_base", "chain", "ctx", "dispatched", "handlers", "kind", "report", "subject")
+    __slots__ = (
+        "_base",
+        "chain",
+        "ctx",
+        "dispatched",
+        "handlers",
+        "is_root",
+        "kind",
+        "report",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -123,11 +134,15 @@ class Run:
         subject: Any,
         system: dict[str, Any],
         dispatch_data: dict[str, Any],
+        *,
+        is_root: bool = True,
     ) -> None:
         self.handlers: Handlers = handlers
         self.chain: Chain = chain
         self.report: Callable[[DispatchError], object] = report
         self.kind: Kind = kind
+        #: Whether it is not a continuation: only then the innermost stages run.
+        self.is_root: bool = is_root
         self.subject: Any = subject
         self.dispatched: Dispatched = Dispatched([], [])
         self.ctx: Context = Context(self, system, dispatch_data)
@@ -136,7 +151,10 @@ class Run:
 
     def start(self, effects: Effects) -> Dispatched:
         """Run as far as everything is synchronous; a task does the rest."""
-        self.dispatched.task = start(self.steps(effects), self.handlers.spawn)
+        steps = self.steps(effects)
+        awaitable = next(steps, None)
+        if awaitable is not None:
+            self.dispatched.task = spawn_rest(steps, awaitable, self.handlers.spawn)
         return self.dispatched
 
     def continued(
@@ -153,6 +171,7 @@ class Run:
             self.subject,
             {**own_system, **system} if system else own_system.copy(),
             {**own_data, **data} if data else own_data.copy(),
+            is_root=False,
         ).start(effects)
 
     def record(
@@ -171,7 +190,10 @@ class Run:
     def steps(self, effects: Effects) -> Steps:
         """Return the steps of the dispatch; see the module."""
         ctx, chain, handlers = self.ctx, self.chain, self.handlers
-        self._take(effects)
+        if type(effects) is Effect:
+            ctx.actions = [effects]
+        else:
+            self._take(effects)
         if handlers.to_state is not None:
             yield from self._find_state(handlers.to_state)
         if chain.before_dispatch:
@@ -179,10 +201,22 @@ class Run:
             if type(ctx.actions) is not list:
                 # A stage may have put anything there.
                 self._take(ctx.actions)
+        if self.is_root:
+            for stage in chain.innermost:
+                try:
+                    stage.run(ctx)
+                except OWN_FAULT as raised:
+                    self.record("before_dispatch", None, raised, stage.interceptor_id)
         if not ctx.halted:
             if handlers.placeholders:
                 ctx.actions = yield from fill_items(ctx, ctx.actions, handlers.placeholders)
-            yield from self.expand()
+            for item in ctx.actions:
+                if type(item) is not Effect or item[0] not in handlers.effects:
+                    yield from self.expand()
+                    break
+            else:
+                # Nothing to expand, as for what the library itself dispatches.
+                ctx.effects += ctx.actions
             yield from self._run_effects()
         if chain.after_dispatch:
             yield from self._stages("after_dispatch", chain.after_dispatch, None)
@@ -263,9 +297,9 @@ class Run:
                     value = handlers[effect[0]](ctx, *effect[1:])
                 except OWN_FAULT as raised:
                     error = raised
-                if value is not None and is_awaitable(value):
+                if hasattr(type(value), "__await__") and is_awaitable(value):
                     try:
-                        value = yield value
+                        value = yield value  # type: ignore[misc]  # the check above says that it is awaitable
                     except Exception as raised:
                         error = raised
                 if error is not None:
