@@ -75,7 +75,7 @@ class Arrivals:
             raise
         if self._history is not None:
             # From here on its events wait for it; what came before is replayed, up to just here.
-            visit.position = self._history.position
+            visit.mark = self._history.mark()
         # A callback of the put may have ended it.
         if self._presence is not None and connection.reason is None:
             meta = visit.meta_of() if callable(visit.meta_of) else visit.meta_of

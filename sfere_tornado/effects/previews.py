@@ -1,16 +1,17 @@
-"""What the library's own effects would do, and :func:`explain`, which asks them: receivers and bytes, nothing sent."""
+"""What the library's own effects would do: receivers and bytes, with nothing sent."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..defaults import MAX_EVENT_SIZE
 from ..dispatch.explain import explain as explain_dispatch
-from ..errors import EffectShapeError, EventError
-from ..keys import as_key, as_pattern, format_pattern
+from ..errors import EffectShapeError
+from ..keys import as_key, format_pattern
 from ..streams.fanout import Fanout
+from ..streams.writer import AT_ONCE
 from ..wire.event_stream import Event, data_text, encode
+from .receivers import Kept, Receivers
 from .streams import receiver
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from ..stores import Store
     from ..streams.connection import Connection
 
-__all__ = ("MAX_SHOWN", "explain", "previews")
+__all__ = ("MAX_SHOWN", "Previews", "explain")
 
-#: Keys of receivers that are shown, the first ones; ten thousand would help nobody.
+#: Keys of receivers that are shown, 10: the first ones.
 MAX_SHOWN = 10
 
 
@@ -57,88 +58,84 @@ def explain(
         system=system,
         dispatch_data=dispatch_data,
         chain=chain,
-        previews=previews(store, max_event_size=max_event_size, history=history),
+        previews=Previews(Receivers(store, AT_ONCE, history), store, max_event_size).by_name(),
     )
 
 
-def previews(
-    store: Store[Connection],
-    *,
-    max_event_size: int = MAX_EVENT_SIZE,
-    history: History | None = None,
-) -> dict[str, Preview]:
-    """Return by name what the library's effects would do, for one store; arguments as for :func:`explain`."""
+class Previews:
+    """What the library's effects would do, for one store.
 
-    def send(
-        ctx: Context, explain: Explain, data: Any, options: dict[str, Any] | None = None
+    Args:
+        receivers: makes fan-outs of addresses.
+        store: where the connections are.
+        max_event_size: bytes an event may have.
+    """
+
+    def __init__(
+        self,
+        receivers: Receivers,
+        store: Store[Connection],
+        max_event_size: int = MAX_EVENT_SIZE,
+    ) -> None:
+        self._receivers = receivers
+        self._store = store
+        self._max_event_size = max_event_size
+
+    def by_name(self) -> dict[str, Preview]:
+        """Return the previews by the names of the effects."""
+        return {
+            "send": self._send,
+            "close_sse": self._close_sse,
+            "broadcast": self._broadcast,
+            "with_connection": self._with_connection,
+        }
+
+    def _send(
+        self, ctx: Context, explain: Explain, data: Any, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        to = receiver(ctx, "send")
+        target = receiver(ctx, "send")
         fields = {name: value for name, value in (options or {}).items() if name != "conflate"}
-        event = _as_sent(Event(data_text(data), **fields), to, history)
-        return {**_shown(_receivers(to)), "bytes": len(encode(event, max_event_size))}
+        event = Event(data_text(data), **fields)
+        payload = encode(event, self._max_event_size)
+        if isinstance(target, Kept):
+            target.check(event.id)
+            payload = target.history.with_next_id(payload)
+        return {**_shown(_connections(target)), "bytes": len(payload)}
 
-    def close_sse(
-        ctx: Context, explain: Explain, options: dict[str, Any] | None = None
+    def _close_sse(
+        self, ctx: Context, explain: Explain, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        return _shown(_receivers(receiver(ctx, "close_sse")))
+        return _shown(_connections(receiver(ctx, "close_sse")))
 
-    def broadcast(
-        ctx: Context, explain: Explain, options: dict[str, Any], *effects: Any
+    def _broadcast(
+        self, ctx: Context, explain: Explain, options: dict[str, Any], *effects: Any
     ) -> dict[str, Any]:
         if not isinstance(options, dict) or not isinstance(options.get("pattern"), tuple):
             raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
-        pattern, each = options["pattern"], options.get("each")
-        found = store.connections(pattern, exclude=options.get("exclude", ()))
+        fanout = self._receivers.matching(options["pattern"], options.get("exclude", ()))
+        each = options.get("each")
         return {
-            "pattern": format_pattern(pattern),
-            **_shown(found),
-            "times": len(found) if each else 1,
-            "dispatched": explain(
-                effects, {"sse": Fanout(found, pattern=None if each else pattern)}
-            ),
+            "pattern": format_pattern(options["pattern"]),
+            **_shown(fanout.connections),
+            "times": len(fanout) if each else 1,
+            "dispatched": explain(effects, {"sse": Fanout(fanout.connections) if each else fanout}),
         }
 
-    def with_connection(ctx: Context, explain: Explain, key: Any, *effects: Any) -> dict[str, Any]:
-        found = store.peek(key)
-        would = found or _is_kept(history, as_key(key))
+    def _with_connection(
+        self, ctx: Context, explain: Explain, key: Any, *effects: Any
+    ) -> dict[str, Any]:
+        connections = self._store.peek(key)
+        target = self._receivers.at(as_key(key), connections)
         return {
-            **_shown(found),
-            "dispatched": explain(effects if would else None, {"sse": Fanout(found, pattern=key)}),
+            **_shown(connections),
+            "dispatched": explain(None if target is None else effects, {"sse": target}),
         }
 
-    return {
-        "send": send,
-        "close_sse": close_sse,
-        "broadcast": broadcast,
-        "with_connection": with_connection,
-    }
 
-
-def _receivers(sse: Connection | Fanout) -> Sequence[Connection]:
-    return sse.connections if isinstance(sse, Fanout) else [sse]
+def _connections(target: Connection | Fanout) -> Sequence[Connection]:
+    return target.connections if isinstance(target, Fanout) else [target]
 
 
 def _shown(connections: Sequence[Connection]) -> dict[str, Any]:
     keys = [format_pattern(one.key) for one in connections[:MAX_SHOWN] if one.key is not None]
     return {"receivers": len(connections), "keys": keys}
-
-
-def _is_kept(history: History | None, pattern: Any) -> bool:
-    return (
-        history is not None
-        and history.categories.get(as_pattern(pattern).category, history.keep).count > 0
-    )
-
-
-def _as_sent(event: Event, to: Connection | Fanout, history: History | None) -> Event:
-    """Return an event with the id that it would get."""
-    if (
-        history is None
-        or not isinstance(to, Fanout)
-        or to.pattern is None
-        or not _is_kept(history, to.pattern)
-    ):
-        return event
-    if event.id is not None:
-        raise EventError(f"is {event.id!r}, but a kept event gets its id from the history", "id")
-    return replace(event, id=f"{history.position + 1}-{history.tag}")

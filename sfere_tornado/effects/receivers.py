@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from ..keys import as_pattern
 from ..streams.fanout import Fanout
+from ..streams.writer import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from ..history import History
-    from ..keys import Exclude, Key, PatternLike
+    from ..keys import Exclude, Key, Pattern, PatternLike
     from ..stores import Store
     from ..streams.connection import Connection
+    from ..streams.delivery import Delivery
     from ..streams.writer import Writer
+    from ..wire.event_stream import Event
 
-__all__ = ("Receivers",)
+__all__ = ("Kept", "Receivers")
 
 
 class Receivers:
@@ -49,7 +52,7 @@ class Receivers:
         """
         wanted = as_pattern(pattern)
         connections = self._store.connections(wanted, exclude=exclude)
-        return Fanout(connections, self._writer, pattern=wanted, exclude=exclude)
+        return self._address(connections, wanted, exclude)
 
     def at(self, key: Key, connections: Sequence[Connection]) -> Connection | Fanout | None:
         """Return what stands for the connections of a key; None where nothing would come of it.
@@ -62,9 +65,62 @@ class Receivers:
         if len(connections) == 1 and not kept:
             return connections[0]
         # Where the history keeps what is sent, it is worth sending also while no connection is there.
-        return Fanout(connections, self._writer, pattern=key) if connections or kept else None
+        return self._address(connections, key) if connections or kept else None
 
     def keeps(self, key: Key) -> bool:
-        """Tell whether what is sent to a key is kept for a client that comes back."""
+        """Return whether what is sent to a key is kept for a client that comes back."""
+        return self._history is not None and self._history.keeps(key)
+
+    def _address(
+        self, connections: Sequence[Connection], pattern: Key | Pattern, exclude: Exclude = ()
+    ) -> Fanout:
         history = self._history
-        return history is not None and history.categories.get(key.category, history.keep).count > 0
+        if history is None or not history.keeps(pattern):
+            return Fanout(connections, self._writer, pattern=pattern, exclude=exclude)
+        return Kept(connections, self._writer, history, pattern, exclude)
+
+
+class Kept(Fanout):
+    """A fan-out whose events are kept for clients that come back, and get an id for that.
+
+    Args:
+        connections: the receivers that are here now.
+        writer: writes what is delivered.
+        history: keeps it.
+        pattern: for which clients it is.
+        exclude: for which it is not.
+    """
+
+    __slots__ = ("history",)
+
+    def __init__(
+        self,
+        connections: Sequence[Connection],
+        writer: Writer,
+        history: History,
+        pattern: Key | Pattern,
+        exclude: Exclude = (),
+    ) -> None:
+        super().__init__(connections, writer, pattern=pattern, exclude=exclude)
+        self.history: History = history
+
+    def check(self, event_id: str | None) -> None:
+        """Check that an event can be kept, before it is encoded.
+
+        Raises:
+            EventError: when the sender gave it an id.
+        """
+        if self.pattern is not None:
+            self.history.check(self.pattern, event_id)
+
+    def send(self, event: Event) -> Delivery:
+        """Encode one event, keep it, and deliver it to all; see :meth:`.Fanout.send`."""
+        self.check(event.id)
+        return super().send(event)
+
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Keep one encoded event, and deliver it with its id to all; see :meth:`.Fanout.deliver`."""
+        if self.pattern is not None:
+            check_name(name)
+            payload = self.history.append(self.pattern, payload, self.exclude)
+        return super().deliver(payload, name)

@@ -11,25 +11,28 @@ connection of the dispatch has ended; the sfere interceptor purges it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..defaults import MAX_EVENT_SIZE
 from ..dispatch import Effect, Registry
-from ..errors import NoConnectionError
-from ..streams.fanout import Fanout
+from ..errors import NoConnectionError, hint
 from ..streams.writer import check_name
-from ..wire.event_stream import Event, data_text, encode
+from ..wire.event_stream import check_fields, data_text, encode_fields
+from .receivers import Kept
 from .visit import Visit
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ..dispatch import Context
-    from ..history import History
     from ..streams.connection import Connection
     from ..streams.delivery import Delivery
+    from ..streams.fanout import Fanout
 
 __all__ = ("StreamEffects", "close_sse", "receiver", "send", "sse_closed")
+
+#: What the second argument of the effect ``send`` may hold.
+_SEND_OPTIONS: Final = frozenset({"event", "id", "retry", "conflate"})
 
 
 def send(
@@ -61,9 +64,16 @@ def send(
     check_name(conflate)
     if event is None and id is None and retry is None and conflate is None:
         return Effect(("send", data))
-    Event("", event, id, retry)
-    fields = {"event": event, "id": id, "retry": retry, "conflate": conflate}
-    options = {name: value for name, value in fields.items() if value is not None}
+    check_fields(event, id, retry)
+    options: dict[str, Any] = {}
+    if event is not None:
+        options["event"] = event
+    if id is not None:
+        options["id"] = id
+    if retry is not None:
+        options["retry"] = retry
+    if conflate is not None:
+        options["conflate"] = conflate
     return Effect(("send", data, options))
 
 
@@ -102,16 +112,11 @@ class StreamEffects(Registry):
 
     Args:
         max_event_size: bytes an event may have on the wire; a larger one is an error to the sender.
-        history: keeps what is sent by pattern or key, and gives it its id; by default nothing is
-            kept.
     """
 
-    def __init__(
-        self, *, max_event_size: int = MAX_EVENT_SIZE, history: History | None = None
-    ) -> None:
+    def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__("sse")
         self._max_event_size = max_event_size
-        self._history = history
         self.effect("send", system_keys=["sse"])(self._send)
         self.effect("close_sse", system_keys=["sse"])(self._close_sse)
         self.action("sse_closed")(self._sse_closed)
@@ -126,15 +131,19 @@ class StreamEffects(Registry):
             options: any of ``event``, ``id``, ``retry``, ``conflate``.
         """
         target = receiver(ctx, "send")
-        fields = dict(options) if options else {}
-        name = fields.pop("conflate", None)
-        # Before the history records the event, which would be replayed but was never delivered.
-        check_name(name)
-        event = Event(data_text(data), **fields)
-        if self._history is not None and isinstance(target, Fanout) and target.pattern is not None:
-            payload = self._history.record(target.pattern, event, exclude=target.exclude)
-        else:
-            payload = encode(event, self._max_event_size)
+        event = event_id = retry = name = None
+        if options:
+            event, event_id = options.get("event"), options.get("id")
+            retry, name = options.get("retry"), options.get("conflate")
+            if not options.keys() <= _SEND_OPTIONS:
+                unknown = min(options.keys() - _SEND_OPTIONS, key=str)
+                raise TypeError(f"send has no option {unknown!r}; {hint(unknown, _SEND_OPTIONS)}")
+            check_fields(event, event_id, retry)
+            # Before a history keeps the event, which would be replayed but was never delivered.
+            check_name(name)
+            if isinstance(target, Kept):
+                target.check(event_id)
+        payload = encode_fields(data_text(data), event, event_id, retry, self._max_event_size)
         return target.deliver(payload, name)
 
     def _close_sse(self, ctx: Context, options: dict[str, Any] | None = None) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..dispatch import Chain, Context
+    from ..history import Mark
     from ..keys import Key
     from ..streams.connection import Connection
 
@@ -41,11 +42,11 @@ class Visit:
         "connection",
         "key",
         "key_of",
+        "mark",
         "meta_of",
         "on_close",
         "opened",
         "opener",
-        "position",
         "system",
     )
 
@@ -70,7 +71,7 @@ class Visit:
         #: The whole key, once the sfere interceptor has asked for it.
         self.key: Key | None = None
         #: Where the history stood when the stream was stored: what came before is replayed.
-        self.position: int | None = None
+        self.mark: Mark | None = None
         #: Whether the stream counts against the limits.
         self.admitted: bool = False
         #: Whether the response has begun.

@@ -1,12 +1,10 @@
-"""Past events, and their replay: what a client has missed, or that something is missing (:mod:`.history`).
-
-Behind it, the kept events of one category (:mod:`.log`).
-"""
+"""Past events, and their replay: the contract (:mod:`.base`), and the one in memory (:mod:`.memory`)."""
 
 from __future__ import annotations
 
+from .base import Gap, History, Mark, Replay
 from .log import MAX_DROPPED, Keep
-from .memory import MAX_CATEGORIES, MAX_SCAN, PART_SIZE, Gap, History, Replay
+from .memory import MAX_CATEGORIES, MAX_SCAN, PART_SIZE, MemoryHistory
 
 __all__ = (
     "MAX_CATEGORIES",
@@ -16,5 +14,7 @@ __all__ = (
     "Gap",
     "History",
     "Keep",
+    "Mark",
+    "MemoryHistory",
     "Replay",
 )

@@ -2,7 +2,7 @@
 
 How it works. All events of a hub have one sequence, for an event stream has one id and so one order. An id is
 ``<sequence>-<tag>``; the tag is of this history alone, so that an id of another one, or of the same server before a restart,
-is recognised. A client that comes back sends the id of the last event it got, and :meth:`History.since` returns what
+is recognised. A client that comes back sends the id of the last event it got, and :meth:`MemoryHistory.since` returns what
 matched its key since, in parts: first those of its category, merged with those that were for every category.
 
 Laws:
@@ -16,7 +16,7 @@ Laws:
 
 The hand-over. Record an event and deliver it in one turn of the loop. A stream that goes live in the same turn in which
 a replay says :attr:`Replay.done` misses nothing and gets nothing twice. Where live events wait for the end of the replay
-instead, take ``history.position`` in the turn in which they begin to wait, and replay ``until`` there.
+instead, take :meth:`MemoryHistory.mark` in the turn in which they begin to wait, and replay ``until`` there.
 
 Time is an argument. Not thread-safe: a history is used from the thread of its event loop.
 """
@@ -26,25 +26,24 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from dataclasses import dataclass, replace
 from heapq import merge
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from ..defaults import MAX_EVENT_SIZE
-from ..errors import EventError, KeyShapeError
-from ..keys import ANY, Key, Pattern, as_key, as_pattern
+from ..errors import EventError, EventTooLargeError
+from ..keys import ANY, Key, as_exclusion, as_key, as_pattern
 from ..wire.event_stream import encode
+from .base import Mark, Replay
 from .log import Address, Keep, Log, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..keys import Exclude, PatternLike
     from ..wire.event_stream import Event
+    from .base import Gap
 
-__all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PART_SIZE", "Gap", "History", "Replay")
-
-Gap: TypeAlias = Literal["too_old", "foreign", "garbage"]
-# Why there is a hole: the events were dropped; the id is of another history; what was sent is no id.
+__all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PART_SIZE", "MemoryHistory")
 
 #: Categories that are kept, 100: with the default bounds 100 MiB at most. An application that makes a category of each
 #: of its rooms raises it; the one that has been silent for longest is dropped, and a client of it is told of a gap.
@@ -61,27 +60,7 @@ PART_SIZE: Final = 64 * 1024
 _ID: Final = re.compile("([0-9]{1,18})-([0-9a-zA-Z]{1,32})")
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """One part of what a client has missed; send the gap first, then the events, then ask for more unless done."""
-
-    #: The key for which it is.
-    key: Key
-    #: Why something is missing that is not told yet, or None.
-    gap: Gap | None
-    #: Bytes of the event stream, one item for each event, in order.
-    events: tuple[bytes, ...]
-    #: The place in the sequence up to which this part tells everything.
-    position: int
-    #: Whether there is nothing more up to the end, which is :attr:`until`, or this moment.
-    done: bool
-    #: The place in the sequence after which the client gets its events in another way, or None.
-    until: int | None
-    #: The place in the sequence up to which holes have been told.
-    reported: int
-
-
-class History:
+class MemoryHistory:
     """The past events of a hub.
 
     Args:
@@ -133,7 +112,7 @@ class History:
         self._forgotten = 0
 
     def __repr__(self) -> str:
-        return f"<History {self.tag}: {len(self)} events, {len(self._logs)} categories, up to {self.position}>"
+        return f"<MemoryHistory {self.tag}: {len(self)} events, {len(self._logs)} categories, up to {self.position}>"
 
     def __len__(self) -> int:
         """Return how many events are kept, among them those whose age nobody has looked at yet."""
@@ -150,44 +129,80 @@ class History:
             self._tag = secrets.token_hex(4)
         return self._tag
 
-    def cursor(self) -> str:
-        """Return the id of this moment: a client that comes with it gets what is recorded from now on."""
-        return f"{self.position}-{self.tag}"
+    def keeps(self, pattern: PatternLike) -> bool:
+        """Return whether what is sent to a pattern or key is kept; see :meth:`.History.keeps`."""
+        category = pattern[1][0] if isinstance(pattern[1], tuple) else ANY
+        return self.categories.get(category, self.keep).count > 0
 
-    def record(self, pattern: object, event: Event, *, exclude: object = ()) -> bytes:
-        """Keep an event, and give it its id.
+    def mark(self) -> Mark:
+        """Return the present moment in the sequence."""
+        return Mark(self.position)
 
-        Args:
-            pattern: whom it is for: ``(scope, (category, id))``, with ANY in any place.
-            event: without an id, where the category keeps anything.
-            exclude: whom it is not for: keys (a set, frozenset, list or tuple of them), or one
-                :class:`~sfere_tornado.keys.Pattern` or :class:`~sfere_tornado.keys.Key`.
+    def cursor(self, mark: Mark | None = None) -> str:
+        """Return the id of a moment, of the present one by default; see :meth:`.History.cursor`."""
+        return f"{self.position if mark is None else mark}-{self.tag}"
 
-        Returns:
-            The bytes to deliver now. Where the category keeps nothing the event has no id.
+    def check(self, pattern: PatternLike, event_id: str | None) -> None:
+        """Check that an event can be kept; see :meth:`.History.check`."""
+        if event_id is not None and self.keeps(pattern):
+            category = as_pattern(pattern).category
+            raise EventError(
+                f"is {event_id!r}, but a kept event gets its id from the history; keep nothing of the "
+                f"category {category!r}, or leave the id out",
+                "id",
+            )
+
+    def with_next_id(self, payload: bytes) -> bytes:
+        """Return the bytes of an event with the id that the next one gets.
+
+        The id stands where :func:`.encode` writes it: behind the type, before everything else.
+        """
+        line = f"id: {self.position + 1}-{self.tag}\n".encode("ascii")
+        if payload.startswith(b"event: "):
+            end = payload.index(b"\n") + 1
+            payload = payload[:end] + line + payload[end:]
+        else:
+            payload = line + payload
+        if len(payload) > self.max_event_size:
+            raise EventTooLargeError(len(payload), self.max_event_size)
+        return payload
+
+    def append(self, pattern: PatternLike, payload: bytes, exclude: Exclude = ()) -> bytes:
+        """Keep an event that was checked, and return its bytes with its id; see :meth:`.History.append`.
 
         Raises:
             KeyShapeError: when pattern or exclude has another shape.
-            EventError: when the event has an id already, or may not stand on the wire; nothing is kept then.
+            EventTooLargeError: when it is too large with its id; nothing was kept.
         """
-        address = Address(as_pattern(pattern), _excluded(exclude))
-        category = address.pattern.category
+        address = Address(as_pattern(pattern), as_exclusion(exclude))
+        category = address.pattern[1][0]
         keep = self.categories.get(category, self.keep)
         if keep.count == 0:
-            return encode(event, self.max_event_size)
-        if event.id is not None:
-            raise EventError(
-                f"is {event.id!r}, but a kept event gets its id from the history; keep nothing of the category "
-                f"{category!r}, or leave the id out",
-                "id",
-            )
-        sequence = self.position + 1
-        payload = encode(replace(event, id=f"{sequence}-{self.tag}"), self.max_event_size)
-        self.position = sequence
-        self._log(category, keep).append(Record(sequence, payload, address, self.timer()))
+            return payload
+        payload = self.with_next_id(payload)
+        self.position += 1
+        self._log(category, keep).append(Record(self.position, payload, address, self.timer()))
         return payload
 
-    def since(self, last_event_id: object, key: object, *, until: int | None = None) -> Replay:
+    def record(self, pattern: PatternLike, event: Event, *, exclude: Exclude = ()) -> bytes:
+        """Check, encode and keep an event, in one call.
+
+        Args:
+            pattern: for which clients it is: ``(scope, (category, id))``, with ANY in any place.
+            event: without an id, where the category is kept.
+            exclude: for which clients it is not: keys, or one pattern.
+
+        Returns:
+            The bytes to deliver. Where the category is not kept the event has no id.
+
+        Raises:
+            KeyShapeError: when pattern or exclude has another shape.
+            EventError: when the event has an id already, or must not be on the wire; nothing was kept.
+        """
+        self.check(as_pattern(pattern), event.id)
+        return self.append(pattern, encode(event, self.max_event_size), exclude)
+
+    def since(self, last_event_id: object, key: object, *, until: Mark | None = None) -> Replay:
         """Return the first part of what a client has missed.
 
         Args:
@@ -204,11 +219,11 @@ class History:
         if match is not None:
             position = int(match[1])
             if match[2] == self.tag and position <= self.position:
-                return self._part(wanted, position, until, reported=0)
+                return self._part(wanted, position, until, 0)
             gap = "foreign"
         # Nobody knows what this client has got, so nothing is replayed: it might be doubled.
         end = self.position if until is None else until
-        return Replay(wanted, gap, (), end, done=True, until=until, reported=end)
+        return Replay(wanted, gap, (), Mark(end), done=True, until=until, reported=Mark(end))
 
     def more(self, replay: Replay) -> Replay:
         """Return the part after another one.
@@ -217,7 +232,7 @@ class History:
         """
         return self._part(replay.key, replay.position, replay.until, replay.reported)
 
-    def _part(self, key: Key, position: int, until: int | None, reported: int) -> Replay:
+    def _part(self, key: Key, position: int, until: Mark | None, reported: int) -> Replay:
         end = self.position if until is None else until
         logs = self._logs_of(key)
         gap: Gap | None = None
@@ -237,18 +252,26 @@ class History:
                         key,
                         gap,
                         tuple(events),
-                        position,
+                        Mark(position),
                         done=False,
                         until=until,
-                        reported=reported,
+                        reported=Mark(reported),
                     )
                 events.append(record.payload)
             position = record.sequence
             if looked_at == MAX_SCAN:
                 return Replay(
-                    key, gap, tuple(events), position, done=False, until=until, reported=reported
+                    key,
+                    gap,
+                    tuple(events),
+                    Mark(position),
+                    done=False,
+                    until=until,
+                    reported=Mark(reported),
                 )
-        return Replay(key, gap, tuple(events), end, done=True, until=until, reported=reported)
+        return Replay(
+            key, gap, tuple(events), Mark(end), done=True, until=until, reported=Mark(reported)
+        )
 
     def _logs_of(self, key: Key) -> list[Log]:
         now = self.timer()
@@ -273,11 +296,3 @@ class History:
                 self._forgotten = max(self._forgotten, logs.pop(silent).latest)
         logs[category] = log
         return log
-
-
-def _excluded(exclude: object) -> frozenset[Key] | Pattern:
-    if isinstance(exclude, (Key, Pattern)):
-        return as_pattern(exclude)
-    if not isinstance(exclude, (tuple, list, set, frozenset)):
-        raise KeyShapeError("exclude takes a set or list of keys, or one Pattern", exclude)
-    return frozenset(map(as_key, exclude))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..effects.keyed import KeyedEffects
 from ..effects.streams import StreamEffects
-from ..history import History, Keep
+from ..history import Keep, MemoryHistory
 from ..presence import MAX_MEMBERS, Grace, Presence
 from ..presence.effects import PresenceEffects
 from ..presence.feed import PresenceFeed
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..config import GraceConfig, HubConfig
     from ..dispatch import Context, Dispatcher, Registry
+    from ..history import History
     from ..stores import Store
     from ..streams.connection import Connection
     from .life import Life
@@ -82,7 +83,7 @@ class Parts:
     ) -> list[Registry]:
         """Return the library's registries."""
         registries: list[Registry] = [
-            StreamEffects(max_event_size=self._config.stream.max_event_size, history=self.history),
+            StreamEffects(max_event_size=self._config.stream.max_event_size),
             KeyedEffects(
                 self.store,
                 id_fn=id_fn,
@@ -120,7 +121,7 @@ def make_history(config: HubConfig, timer: Callable[[], float]) -> History | Non
     categories = {
         name: replace(keep, **_given(rules)) for name, rules in settings.categories.items()
     }
-    return History(
+    return MemoryHistory(
         keep, categories=categories, timer=timer, max_event_size=config.stream.max_event_size
     )
 

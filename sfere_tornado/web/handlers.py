@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tornado.web import Application
 
     from ..dispatch import Context, Dispatched, DispatchError
+    from ..history import Mark
     from ..keys import Key
     from ..streams.fanout import Fanout
     from ..wire.compression import SharedCompressor
@@ -321,7 +322,7 @@ class SSEMixin(InterceptorMixin):
             return None
         self._context = ctx
         visit = ctx.subject
-        position = visit.position
+        position = visit.mark
         missed = last_event_id(self.request) if position is not None else None
         # A client that was cut between this id and what it has missed would never get that: the replay ends with the id.
         transport = self._start(
@@ -345,7 +346,7 @@ class SSEMixin(InterceptorMixin):
     def _start(
         self,
         connection: Connection,
-        position: int | None = None,
+        position: Mark | None = None,
         *,
         live: bool = True,
         visit: Visit | None = None,
@@ -365,7 +366,7 @@ class SSEMixin(InterceptorMixin):
         self._transforms = []
         first = retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000))  # noqa: S311  # no secret
         if position is not None and hub.history is not None:
-            first += cursor_block(f"{position}-{hub.history.tag}")
+            first += cursor_block(hub.history.cursor(position))
         self.write(first if compressor is None else HEADER + compressor.independent(first))
         # Never awaited: while a peer is leaving, a flush may never resolve.
         self.flush()
@@ -404,7 +405,7 @@ class SSEMixin(InterceptorMixin):
             return snapshot is not None
 
         try:
-            key, position = visit.key, visit.position
+            key, position = visit.key, visit.mark
             if (
                 missed is not None
                 and history is not None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tornado.iostream import IOStream
 
     from ..dispatch import Context
-    from ..history import History
+    from ..history import History, Mark
     from ..hub.questions import Questions
     from ..keys import Key
     from ..reasons import Reason
@@ -190,7 +190,7 @@ async def replay(
     history: History,
     sent_id: str,
     key: Key,
-    until: int,
+    until: Mark,
     write: Callable[[bytes], Awaitable[Any]],
     on_gap: Callable[[str], Awaitable[bool]],
 ) -> None:
@@ -219,4 +219,4 @@ async def replay(
         if part.done:
             break
         part = history.more(part)
-    await write(cursor_block(f"{until}-{history.tag}"))
+    await write(cursor_block(history.cursor(until)))

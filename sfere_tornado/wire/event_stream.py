@@ -28,10 +28,12 @@ __all__ = (
     "MAX_ID_SIZE",
     "MAX_RETRY",
     "Event",
+    "check_fields",
     "comment",
     "data_lines",
     "data_text",
     "encode",
+    "encode_fields",
     "retry",
 )
 
@@ -73,20 +75,31 @@ class Event:
             raise EventError(
                 f"must be a str, not {type(self.data).__name__}; make it with data_text()", "data"
             )
-        if self.event is not None:
-            _check_line(self.event, "event")
-            if not self.event.isascii():
-                _to_utf8(self.event, "event")
-        if self.id is not None:
-            _check_line(self.id, "id")
-            if not self.id.isascii():
-                raise EventError(
-                    f"must be ASCII, because it comes back in a header; got {self.id!r}", "id"
-                )
-            if len(self.id) > MAX_ID_SIZE:
-                raise EventError(f"has {len(self.id)} bytes, {MAX_ID_SIZE} are allowed", "id")
-        if self.retry is not None:
-            _check_retry(self.retry)
+        check_fields(self.event, self.id, self.retry)
+
+
+def check_fields(
+    event: str | None,
+    id: str | None,
+    retry: int | None,  # noqa: A002  # the field's name in the standard
+) -> None:
+    """Check the fields of an event beside its data; arguments as for :class:`Event`.
+
+    Raises:
+        EventError: when a field must not be on the wire (WHATWG HTML, 9.2.6); it names the field.
+    """
+    if event is not None:
+        _check_line(event, "event")
+        if not event.isascii():
+            _to_utf8(event, "event")
+    if id is not None:
+        _check_line(id, "id")
+        if not id.isascii():
+            raise EventError(f"must be ASCII, because it comes back in a header; got {id!r}", "id")
+        if len(id) > MAX_ID_SIZE:
+            raise EventError(f"has {len(id)} bytes, {MAX_ID_SIZE} are allowed", "id")
+    if retry is not None:
+        _check_retry(retry)
 
 
 def encode(event: Event, max_event_size: int = MAX_EVENT_SIZE) -> bytes:
@@ -100,27 +113,36 @@ def encode(event: Event, max_event_size: int = MAX_EVENT_SIZE) -> bytes:
         EventTooLargeError: when it has more.
         EventError: when the data has a lone surrogate, which UTF-8 cannot encode.
     """
-    data = event.data
+    return encode_fields(event.data, event.event, event.id, event.retry, max_event_size)
+
+
+def encode_fields(
+    data: str,
+    event: str | None,
+    id: str | None,  # noqa: A002  # the field's name in the standard
+    retry: int | None,
+    max_event_size: int = MAX_EVENT_SIZE,
+) -> bytes:
+    """Return fields that :func:`check_fields` has checked as an event on the wire; see :func:`encode`."""
     # A character has one byte at least: refuse data that cannot fit before copying it.
     if len(data) > max_event_size:
         raise EventTooLargeError(len(_to_utf8(data, "data")), max_event_size)
-    if "\n" in data or "\r" in data:
-        data = "\ndata: ".join(data_lines(data))
+    lines = "\ndata: ".join(data_lines(data)) if "\n" in data or "\r" in data else data
     # Always one space after the colon: the client removes one, and data may begin with a space.
     # Joined with "+": formatting calls __format__ of a str subclass, such as an enum, which may
     # return another text.
-    text = "data: " + data + "\n\n"
-    if event.retry is not None:
-        text = f"retry: {event.retry:d}\n" + text
-    if event.id is not None:
-        text = "id: " + event.id + "\n" + text
-    if event.event is not None:
-        text = "event: " + event.event + "\n" + text
+    text = "data: " + lines + "\n\n"
+    if retry is not None:
+        text = f"retry: {retry:d}\n" + text
+    if id is not None:
+        text = "id: " + id + "\n" + text
+    if event is not None:
+        text = "event: " + event + "\n" + text
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
         # Once more without the other fields: the error counts the characters of the data.
-        encoded = _to_utf8(event.data, "data")
+        encoded = _to_utf8(data, "data")
     if len(encoded) > max_event_size:
         raise EventTooLargeError(len(encoded), max_event_size)
     return encoded

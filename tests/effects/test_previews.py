@@ -15,7 +15,7 @@ from sfere_tornado.effects.keyed import KeyedEffects
 from sfere_tornado.effects.previews import MAX_SHOWN, explain
 from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.errors import EffectShapeError, EventError, EventTooLargeError, NoConnectionError
-from sfere_tornado.history import History, Keep
+from sfere_tornado.history import Keep, MemoryHistory
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
 
@@ -29,7 +29,7 @@ def filled(n, clock=None, history=None):
         connection.key = ("default", ("room", number))
         store.put(connection.key, connection)
         transports.append(transport)
-    registries = [StreamEffects(history=history), KeyedEffects(store, history=history), Datastar()]
+    registries = [StreamEffects(), KeyedEffects(store, history=history), Datastar()]
     return store, Dispatcher(registries, report=lambda error: None), transports
 
 
@@ -122,7 +122,7 @@ def test_every_patch_is_explained():
 
 def test_what_is_kept_is_explained_with_its_id():
     """What a history keeps is told with the bytes of the id that it would get, though nobody is there; nothing is kept."""
-    history = History(categories={"plain": Keep(count=0)}, tag="test")
+    history = MemoryHistory(categories={"plain": Keep(count=0)}, tag="test")
     store, dispatcher, [transport] = filled(1, history=history)
     effects = [
         broadcast((ANY, ("room", ANY)), send("x")),

@@ -8,7 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sfere_tornado.errors import EventError, EventTooLargeError, KeyShapeError
-from sfere_tornado.history import MAX_CATEGORIES, MAX_DROPPED, MAX_SCAN, PART_SIZE, History, Keep
+from sfere_tornado.history import (
+    MAX_CATEGORIES,
+    MAX_DROPPED,
+    MAX_SCAN,
+    PART_SIZE,
+    Keep,
+    MemoryHistory,
+)
 from sfere_tornado.history.log import Log
 from sfere_tornado.keys import ANY, Key, Pattern
 from sfere_tornado.testing import FakeClock
@@ -57,7 +64,7 @@ def clock():
 
 @pytest.fixture
 def history(clock):
-    return History(timer=clock, tag="t1")
+    return MemoryHistory(timer=clock, tag="t1")
 
 
 # -- recording
@@ -72,13 +79,13 @@ def test_an_event_gets_the_next_id(history):
     )
     assert say(history, "b", EVERYBODY) == "2-t1"
     assert (history.cursor(), history.position, len(history)) == ("2-t1", 2, 2)
-    assert repr(history) == "<History t1: 2 events, 1 categories, up to 2>"
+    assert repr(history) == "<MemoryHistory t1: 2 events, 1 categories, up to 2>"
 
 
 def test_each_history_has_a_tag_of_its_own():
     """Ids of another history, or of the same server before a restart, are recognised; the tag is made on first use."""
-    assert History().tag != History().tag
-    history = History()
+    assert MemoryHistory().tag != MemoryHistory().tag
+    history = MemoryHistory()
     assert history._tag is None
     assert history.cursor() == f"0-{history.tag}"
     assert history.tag.isascii()
@@ -89,12 +96,12 @@ def test_each_history_has_a_tag_of_its_own():
 def test_a_tag_is_letters_and_digits(wrong):
     """An id stands in a header and on a line: a tag that could not is refused."""
     with pytest.raises(ValueError, match="a tag has"):
-        History(tag=wrong)
+        MemoryHistory(tag=wrong)
 
 
 def test_what_cannot_be_sent_is_not_kept(history):
     """An event that is refused leaves no place in the sequence; one with an id of its own is refused too."""
-    small = History(max_event_size=20)
+    small = MemoryHistory(max_event_size=20)
     for record, error in (
         (lambda: history.record(LOBBY, Event("\ud800")), EventError),
         (lambda: history.record(LOBBY, Event("a", id="mine")), EventError),
@@ -110,7 +117,7 @@ def test_what_cannot_be_sent_is_not_kept(history):
 
 def test_a_category_that_keeps_nothing_has_no_ids(clock):
     """Its events are sent as they are, cost nothing, and leave no hole that anybody would have to be told of."""
-    history = History(Keep(count=0), categories={"kitchen": Keep()}, timer=clock, tag="t")
+    history = MemoryHistory(Keep(count=0), categories={"kitchen": Keep()}, timer=clock, tag="t")
     assert history.record(LOBBY, Event("a", id="mine")) == b"id: mine\ndata: a\n\n"
     cursor = history.cursor()
     say(history, "b", (ANY, ("kitchen", ANY)))
@@ -183,7 +190,7 @@ def test_a_replay_needs_a_key(history):
 
 def test_a_replay_comes_in_parts(clock):
     """No part is larger than its bound, but for a single event; together they are everything, in order."""
-    history = History(timer=clock, tag="t", part_size=100)
+    history = MemoryHistory(timer=clock, tag="t", part_size=100)
     texts = [str(n) * (1 + n * 7 % 50) for n in range(40)] + ["x" * 500, "end"]
     for text in texts:
         say(history, text)
@@ -200,7 +207,7 @@ def test_a_replay_comes_in_parts(clock):
 
 def test_what_comes_during_a_replay_is_in_it(clock):
     """However busy the stream: a part that says done speaks for this very moment, so live events follow without a hole."""
-    history = History(timer=clock, tag="t", part_size=60)
+    history = MemoryHistory(timer=clock, tag="t", part_size=60)
     for n in range(10):
         say(history, f"old {n}")
     replay, got = history.since("0-t", ANN), []
@@ -232,7 +239,7 @@ def test_a_replay_may_end_where_live_events_began_to_wait(history):
 def test_a_part_looks_at_a_bounded_number_of_events(clock, monkeypatch):
     """Ten thousand events for others are looked at in several steps; a part may be empty and not the last."""
     monkeypatch.setattr("sfere_tornado.history.memory.MAX_SCAN", 10)
-    history = History(timer=clock, tag="t")
+    history = MemoryHistory(timer=clock, tag="t")
     for n in range(25):
         say(history, str(n), BRIAN)
     say(history, "at last", ANN)
@@ -247,7 +254,7 @@ def test_a_part_looks_at_a_bounded_number_of_events(clock, monkeypatch):
 
 def test_the_oldest_are_dropped_by_count(clock):
     """Count 3 keeps three; whoever missed a dropped one is told of the gap first, then gets what is left."""
-    history = History(Keep(count=3), timer=clock, tag="t")
+    history = MemoryHistory(Keep(count=3), timer=clock, tag="t")
     ids = [say(history, str(n)) for n in range(5)]
     assert len(history) == 3
     assert everything(history, ids[0], ANN) == (["too_old"], ["2", "3", "4"])
@@ -256,7 +263,7 @@ def test_the_oldest_are_dropped_by_count(clock):
 
 def test_the_oldest_are_dropped_by_age(clock):
     """What has reached its age is dropped, also for a reader who comes before the next event."""
-    history = History(Keep(age=10), timer=clock, tag="t")
+    history = MemoryHistory(Keep(age=10), timer=clock, tag="t")
     first = say(history, "1")
     clock.advance(5)
     second = say(history, "2")
@@ -272,8 +279,8 @@ def test_the_oldest_are_dropped_by_age(clock):
 
 def test_the_oldest_are_dropped_by_bytes(clock):
     """Bytes on the wire count; an event that is larger than the bound is sent, and not kept."""
-    size = len(History(tag="t").record(LOBBY, Event("1")))
-    history = History(Keep(bytes=2 * size), timer=clock, tag="t")
+    size = len(MemoryHistory(tag="t").record(LOBBY, Event("1")))
+    history = MemoryHistory(Keep(bytes=2 * size), timer=clock, tag="t")
     for text in "123":
         say(history, text)
     assert everything(history, "0-t", ANN) == (["too_old"], ["2", "3"])
@@ -284,7 +291,9 @@ def test_the_oldest_are_dropped_by_bytes(clock):
 
 def test_the_bounds_are_of_each_category(clock):
     """A busy category pushes nothing out of a quiet one; what is for everybody is a category of its own."""
-    history = History(Keep(count=2), categories={"kitchen": Keep(count=1)}, timer=clock, tag="t")
+    history = MemoryHistory(
+        Keep(count=2), categories={"kitchen": Keep(count=1)}, timer=clock, tag="t"
+    )
     say(history, "for cook", (ANY, ("kitchen", ANY)))
     say(history, "for all", EVERYBODY)
     for n in range(10):
@@ -295,7 +304,7 @@ def test_the_bounds_are_of_each_category(clock):
 
 def test_a_hole_that_concerns_only_others_is_none(clock):
     """What was dropped and was for others, or excluded this one, is no gap."""
-    history = History(Keep(count=1), timer=clock, tag="t")
+    history = MemoryHistory(Keep(count=1), timer=clock, tag="t")
     say(history, "for brian", BRIAN)
     say(history, "not for ann", exclude={ANN})
     say(history, "for strangers", ("other", (("lobby"), ANY)))
@@ -309,7 +318,7 @@ def test_a_hole_that_concerns_only_others_is_none(clock):
 def test_more_addressees_than_are_remembered(clock, monkeypatch):
     """Of those dropped longest ago only the latest place is known: a client older than that is told of a gap."""
     monkeypatch.setattr("sfere_tornado.history.log.MAX_DROPPED", 3)
-    history = History(Keep(count=1), timer=clock, tag="t")
+    history = MemoryHistory(Keep(count=1), timer=clock, tag="t")
     for n in range(6):
         say(history, "x", Key("default", ("lobby", n)))
     # Dropped are 1 to 5, of which 3 to 5 are remembered.
@@ -320,7 +329,7 @@ def test_more_addressees_than_are_remembered(clock, monkeypatch):
 
 def test_the_category_that_was_silent_for_longest_is_dropped_as_a_whole(clock):
     """Categories are bounded; a client of a dropped one is told, also when the category has come back."""
-    history = History(timer=clock, tag="t", max_categories=2)
+    history = MemoryHistory(timer=clock, tag="t", max_categories=2)
     kitchen = (ANY, ("kitchen", ANY))
     say(history, "soup", kitchen)
     say(history, "hello")
@@ -340,7 +349,9 @@ def test_the_category_that_was_silent_for_longest_is_dropped_as_a_whole(clock):
 
 def test_a_gap_is_told_once_in_a_replay(clock):
     """The first part says that something is missing; parts after it say so only of what is dropped meanwhile."""
-    history = History(Keep(count=5), categories={ANY: Keep()}, timer=clock, tag="t", part_size=30)
+    history = MemoryHistory(
+        Keep(count=5), categories={ANY: Keep()}, timer=clock, tag="t", part_size=30
+    )
     for n in range(5):
         say(history, f"all {n}", EVERYBODY)
     for n in range(10):
@@ -394,7 +405,7 @@ def test_what_is_no_id_of_this_history_is_a_gap(history, wrong, gap):
     assert data(history.more(replay)) == ["3"]
 
 
-HISTORY = History(tag="t1", timer=FakeClock())
+HISTORY = MemoryHistory(tag="t1", timer=FakeClock())
 for number in range(3):
     say(HISTORY, f"secret {number}", BRIAN)
     say(HISTORY, f"for all {number}")
@@ -438,12 +449,12 @@ def test_a_bound_is_in_its_range(wrong):
 def test_a_bound_of_the_history_is_in_its_range(name, wrong):
     """Whole numbers from 1."""
     with pytest.raises(ValueError, match=name):
-        History(**{name: wrong})
+        MemoryHistory(**{name: wrong})
 
 
 def test_dropped_events_leave_no_memory_behind(clock):
     """What is dropped is cut off now and then, so that the list of a category stays near to its bound."""
-    history = History(Keep(count=10), timer=clock, tag="t")
+    history = MemoryHistory(Keep(count=10), timer=clock, tag="t")
     for n in range(1000):
         say(history, str(n))
     log = history._logs["lobby"]
@@ -539,7 +550,9 @@ class Crowd:
 
 def test_nothing_is_lost_doubled_or_out_of_order():
     """200,000 events, 500 keys, 10,000 cuts and returns: each gets exactly what was for it, in order, without a gap."""
-    crowd = Crowd(History(Keep(count=2000, bytes=10**9), timer=FakeClock(), part_size=1000), 500)
+    crowd = Crowd(
+        MemoryHistory(Keep(count=2000, bytes=10**9), timer=FakeClock(), part_size=1000), 500
+    )
     returns = crowd.play(events=200_000, cuts=10_500, absence=200)
     assert len(returns) > 10_000
     assert crowd.history.position > 200_000
@@ -549,7 +562,9 @@ def test_nothing_is_lost_doubled_or_out_of_order():
 
 def test_with_a_history_too_small_every_hole_is_told():
     """With a hundred events kept, whoever misses one is told, whoever misses none is not, and nothing comes twice."""
-    crowd = Crowd(History(Keep(count=100, bytes=10**9), timer=FakeClock(), part_size=1000), 500)
+    crowd = Crowd(
+        MemoryHistory(Keep(count=100, bytes=10**9), timer=FakeClock(), part_size=1000), 500
+    )
     holes = 0
     for gaps, got, due in crowd.play(events=40_000, cuts=3000, absence=400):
         assert got == due[len(due) - len(got) :]

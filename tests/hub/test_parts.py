@@ -352,7 +352,7 @@ def test_where_live_events_begin_is_noted_when_it_is_stored():
     seen = []
     registry = Registry("look")
     registry.effect("nothing")(
-        lambda ctx: seen.append(visit_of(ctx).position if visit_of(ctx) else None)
+        lambda ctx: seen.append(visit_of(ctx).mark if visit_of(ctx) else None)
     )
     made = World(registries=[registry], history=HistoryConfig())
     for _ in range(3):

@@ -7,7 +7,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.iostream import StreamClosedError
 
 from sfere_tornado import ANY, Event, Key
-from sfere_tornado.history import History, Keep
+from sfere_tornado.history import Keep, MemoryHistory
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import recording_connection
@@ -134,7 +134,7 @@ def test_greeting_somebody_who_has_left():
 
 
 def recorded(count, keep=None, **options):
-    history = History(keep or Keep(count=100), timer=FakeClock(), tag="t", **options)
+    history = MemoryHistory(keep or Keep(count=100), timer=FakeClock(), tag="t", **options)
     for number in range(count):
         history.record(LOBBY, Event(f"event {number}"))
     return history
