@@ -292,17 +292,16 @@ class Run:
             if chain.before_effect:
                 yield from self._stages("before_effect", chain.before_effect, effect)
             if not ctx.halted:
-                value, error = None, None
+                waiting = False
                 try:
                     value = handlers[effect[0]](ctx, *effect[1:])
-                except OWN_FAULT as raised:
-                    error = raised
-                if hasattr(type(value), "__await__") and is_awaitable(value):
-                    try:
-                        value = yield value  # type: ignore[misc]  # the check above says that it is awaitable
-                    except Exception as raised:
-                        error = raised
-                if error is not None:
+                    if hasattr(type(value), "__await__") and is_awaitable(value):
+                        waiting = True
+                        value = yield value
+                except OWN_FAULT as error:
+                    if waiting and not isinstance(error, Exception):
+                        # The steps are closed: nothing goes on.
+                        raise
                     self.record("effect", effect, error)
                 else:
                     ctx.result = Result(effect, value)
@@ -318,29 +317,30 @@ class Run:
         for interceptor_id, run, is_async in stages:
             if is_async and not may_await:
                 continue
-            before = self._save()
-            value, error = None, None
+            before, waiting = self._save(), False
             try:
                 value = run(ctx)
+                if value is None or value is ctx:
+                    continue
+                if is_awaitable(value):
+                    if not may_await:
+                        if hasattr(type(value), "close"):
+                            value.close()
+                        raise StageAwaitError(
+                            phase, interceptor_id, self.kind
+                        )  # as what the stage raises
+                    waiting = True
+                    value = yield value
+                    if value is None or value is ctx:
+                        continue
+                error: BaseException = StageResultError(phase, interceptor_id, value)
             except OWN_FAULT as raised:
-                error = raised
-            if value is not None and value is not ctx and is_awaitable(value):
-                if may_await:
-                    try:
-                        value = yield value
-                    except Exception as raised:
-                        error = raised
-                else:
-                    if hasattr(type(value), "close"):
-                        value.close()
-                    error = StageAwaitError(phase, interceptor_id, self.kind)
-            if error is not None:
+                if waiting and not isinstance(raised, Exception):
+                    # The steps are closed: nothing goes on.
+                    raise
                 self._restore(before)
-                self.record(phase, item, error, interceptor_id)
-            elif value is not None and value is not ctx:
-                self.record(
-                    phase, item, StageResultError(phase, interceptor_id, value), interceptor_id
-                )
+                error = raised
+            self.record(phase, item, error, interceptor_id)
 
     def _save(self) -> tuple[Any, ...]:
         # The long lists are kept, not copied: a copy for each effect would make a dispatch of many

@@ -80,8 +80,8 @@ class Event:
 
 def check_fields(
     event: str | None,
-    id: str | None,
-    retry: int | None,  # noqa: A002  # the field's name in the standard
+    id: str | None,  # noqa: A002  # the field's name in the standard
+    retry: int | None,
 ) -> None:
     """Check the fields of an event beside its data; arguments as for :class:`Event`.
 
