@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
 
 from ..dispatch.dispatched import is_awaitable
 from ..errors import RegistryError
-from .origin import is_own_host
+from .origin import comes_from_foreign_page, is_own_host, parse_origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from tornado.httputil import HTTPServerRequest
 
     from ..dispatch import Context, Interceptor
 
@@ -33,33 +30,46 @@ _ASKED: Final = ("request", "opening")
 def require_origin(*allowed: str) -> Interceptor:
     """Return an interceptor that refuses requests which a page of another site made, with 403.
 
-    A browser sends cookies with them, so that a stranger's page could open a stream, or post, in the user's name.
-    Tornado's own check of a token exempts GET, and so every stream. What no browser sent passes: it has no user's cookies.
+    A browser sends cookies with such a request, so another site's page could open a stream, or post, in
+    the user's name. Tornado's own check of a token exempts GET, and so every stream. A request that no
+    browser sent passes: it has no user's cookies.
 
     Not for pages that other sites may link to: following a link is such a request too.
 
     Args:
-        allowed: origins of other sites that may, as ``https://app.example.org``.
+        allowed: origins of other sites whose pages may, as ``https://app.example.org``.
 
     Raises:
-        RegistryError: when one of them is no origin.
+        RegistryError: when one of them is not a valid origin.
     """
-    for origin in allowed:
-        parts = urlsplit(origin)
-        if not parts.scheme or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+    for text in allowed:
+        if parse_origin(text) is None:
             raise RegistryError(
-                f"{origin!r} is no origin; write it as https://app.example.org, with nothing behind it"
+                f"{text!r} is not a valid origin; write it as https://app.example.org, with nothing "
+                "behind it"
             )
+    origins = frozenset(map(parse_origin, allowed))
 
     def check(ctx: Context) -> None:
-        if ctx.kind in _ASKED and not _is_own(ctx.system["request"], allowed):
+        if ctx.kind not in _ASKED:
+            return
+        request = ctx.system["request"]
+
+        def may(origin: str) -> bool:
+            # A page of plain HTTP on this host passes is_own_host. The guard is stricter: it takes
+            # the browser's word, where there is one.
+            return parse_origin(origin) in origins or (
+                "Sec-Fetch-Site" not in request.headers and is_own_host(request, origin)
+            )
+
+        if comes_from_foreign_page(request, may):
             raise HTTPError(403, reason="This request comes from a page of another site")
 
     return {"id": "require_origin", "before_dispatch": check}
 
 
 def timeout(seconds: float) -> Interceptor:
-    """Return an interceptor that bounds how long a request's method may be awaited; then it is cancelled, and answered 503.
+    """Return an interceptor that cancels a request's method after a time; the request is answered 503 then.
 
     A method that never awaits cannot be cancelled. A stream may stay open for ever; only the method that returns what is
     to be sent on it is bounded.
@@ -68,7 +78,7 @@ def timeout(seconds: float) -> Interceptor:
         seconds: more than 0.
 
     Raises:
-        RegistryError: when they are not.
+        RegistryError: when it is not more than 0.
     """
     if not seconds > 0:
         raise RegistryError(f"timeout takes seconds, more than 0, not {seconds!r}")
@@ -91,18 +101,7 @@ async def _awaited_within(seconds: float, waiting: Awaitable[Any]) -> Any:
         async with asyncio.timeout(seconds) as bound:
             return await waiting
     except TimeoutError as error:
-        # One of the method's own is its own affair.
+        # A TimeoutError that the method itself raised is its error.
         if not bound.expired():
             raise
         raise HTTPError(503, "the method took longer than %s s", seconds) from error
-
-
-def _is_own(request: HTTPServerRequest, allowed: tuple[str, ...]) -> bool:
-    origin = request.headers.get("Origin")
-    if origin in allowed:
-        return True
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        # The browser's own judgement, which a page cannot change; "none" is what the user himself has typed.
-        return site in ("same-origin", "none")
-    return origin is None or is_own_host(request, origin)

@@ -52,6 +52,9 @@ async def status_of(url, **options):
         ({"Origin": "http://{host}.evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Origin": ""}, False),
+        ({"Origin": "http://[bad"}, False),
+        ({"Origin": "https://app.example:443"}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://{host}"}, False),
     ],
 )
 @pytest.mark.gen_test
@@ -86,7 +89,7 @@ async def test_only_requests_are_judged(serve):
 )
 def test_allowed_origins_are_checked(origin):
     """What is no origin would never match, so it is refused where it is written."""
-    with pytest.raises(RegistryError, match="no origin"):
+    with pytest.raises(RegistryError, match="is not a valid origin"):
         require_origin(origin)
 
 

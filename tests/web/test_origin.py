@@ -26,6 +26,9 @@ def request(**headers):
         ("http://app.example:8888.evil.example", False),
         ("http://user@app.example:8888", False),
         ("app.example:8888", False),
+        ("http://app.example:8888/", False),
+        ("http://app.example:eighty", False),
+        ("http://[bad", False),
         ("null", False),
         ("", False),
     ],
@@ -33,6 +36,26 @@ def request(**headers):
 def test_the_own_host_is_the_one_the_request_was_sent_to(origin, own):
     """Host and port count, in any case of letters; the scheme does not, for TLS often ends at a proxy."""
     assert is_own_host(request(), origin) is own
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "own"),
+    [
+        ("app.example", "http://app.example:80", True),
+        ("app.example:80", "http://app.example", True),
+        ("app.example:443", "https://app.example", True),
+        ("[2001:db8::1]:443", "https://[2001:DB8::1]", True),
+        ("app.example:80", "https://app.example", False),
+        ("app.example", "https://app.example:8443", False),
+        ("[bad", "http://[bad", False),
+        ("app.example/x", "http://app.example", False),
+    ],
+)
+def test_the_default_port_may_be_left_out(host, origin, own):
+    """RFC 9110, 4.2: some proxies and clients write it into Host; a browser never does into Origin."""
+    sent = request()
+    sent.headers["Host"] = host
+    assert is_own_host(sent, origin) is own
 
 
 def test_a_request_without_a_host_has_no_own_origin():
@@ -71,6 +94,7 @@ def test_the_browsers_judgement_counts_before_the_origin(headers, asked):
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "nonsense", "Origin": "null"},
         {"Origin": "https://evil.example"},
+        {"Origin": "http://[bad"},
     ],
 )
 def test_what_is_not_trusted_is_refused(headers):
