@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from .stores import MemoryStore as MemoryStore
     from .streams.connection import Connection as Connection
     from .streams.fanout import Fanout as Fanout
-    from .web.beat import BeatHandler as BeatHandler
     from .web.handlers import SSEHandler as SSEHandler
     from .web.handlers import SSEMixin as SSEMixin
-    from .web.presence import ScriptHandler as ScriptHandler
-    from .web.presence import SignHandler as SignHandler
     from .web.requests import InterceptorMixin as InterceptorMixin
+    from .web.signs import BeatHandler as BeatHandler
+    from .web.signs import ScriptHandler as ScriptHandler
+    from .web.signs import SignHandler as SignHandler
     from .wire.event_stream import Event as Event
 
 #: The version; setup.py reads this line.
@@ -78,9 +78,8 @@ _NAMES = {
     "presence.effects": ("hide", "leave", "show", "update_meta"),
     "effects.streams": ("close_sse", "send", "sse_closed"),
     "stores": ("ExpiringStore", "MemoryStore"),
-    "web.beat": ("BeatHandler",),
     "datastar.handlers": ("DatastarHandler", "DatastarMixin"),
-    "web.presence": ("ScriptHandler", "SignHandler"),
+    "web.signs": ("BeatHandler", "ScriptHandler", "SignHandler"),
     "web.requests": ("InterceptorMixin",),
     "web.handlers": ("SSEHandler", "SSEMixin"),
 }

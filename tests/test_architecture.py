@@ -42,7 +42,6 @@ STILL_TO_CUT = {
         "dispatch.run.Run",
         "streams.connection.Connection",
         "testing.contracts.store.StoreContract",
-        "web.handlers.SSEMixin",
     },
     "large functions": {
         "datastar.actions.__init__",
@@ -95,7 +94,6 @@ STILL_TO_CUT = {
         "streams.connection: told",
         "streams.writer: held",
         "streams.writer: part",
-        "web.opening: part",
     },
 }
 

@@ -33,25 +33,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..dispatch.effect import as_effects
 from ..errors import EffectShapeError
 from ..streams.connection import Connection
-from ..web.handlers import EVENT_STREAM_HEADERS, SSEMixin
+from ..web.handlers import SSEMixin
+from ..web.opening import set_stream_headers
 from ..web.origin import refuse_foreign_page
-from ..web.sockets import has_left
+from ..web.sockets import has_left, stream_of
 from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_json, signals_text
 from .text import html_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from tornado.web import Application
 
     from ..dispatch import Context
-    from ..effects.visit import Visit
-    from ..keys import Key
     from ..streams.fanout import Fanout
-    from ..wire.compression import SharedCompressor
+    from ..web.opening import Opening
 
 __all__ = ("DatastarHandler", "DatastarMixin")
 
@@ -129,7 +127,7 @@ class DatastarMixin(SSEMixin):
         """Open a stream, for whoever asks; :meth:`on_open` returns what it begins with."""
         return _OPEN
 
-    def presence_meta(self) -> dict[str, Any]:
+    def presence_meta(self) -> Mapping[str, Any]:
         """Return what presence is to know of the stream; for overriding.
 
         As of every stream, and that somebody looks: Datastar has no stream open in a hidden tab.
@@ -145,7 +143,7 @@ class DatastarMixin(SSEMixin):
         """
         if type(self).get is not DatastarMixin.get and not self.wants_stream:
             raise HTTPError(405)
-        await super().head(*args, **kwargs)
+        set_stream_headers(self, keep=True)
 
     def intercepts(self, verb: str) -> bool:
         """Tell whether a verb's method runs inside the chain; all do, and the stream is opened after it."""
@@ -157,29 +155,13 @@ class DatastarMixin(SSEMixin):
             # can make a browser send it with the user's cookies. A link may lead to a page.
             refuse_foreign_page(self.request, self.check_origin)
         await super()._run_chain(verb, *args, **kwargs)
-        if self._returned is not None:
-            await self.open_stream()
+        # Not kept: they would be there as long as the stream.
+        returned, self._returned = self._returned, None
+        if returned is not None:
+            await self._open(returned, ends=self.with_open_sse)
 
-    def _request_system(self) -> dict[str, Any]:
-        return {**super()._request_system(), "signals": self.signals}
-
-    def _request_data(self) -> dict[str, Any]:
-        return {**super()._request_data(), "signals": self.signals}
-
-    def _visit(self, connection: Connection) -> Visit:
-        visit = super()._visit(connection)
-        if self._returned is not None and self.with_open_sse:
-            # A stream that ends with these effects is not stored.
-            visit.key_of = None
-        return visit
-
-    async def _open_in_chain(self, visit: Visit) -> None:
-        try:
-            await super()._open_in_chain(visit)
-        finally:
-            # No effect, which a stage could have skipped.
-            if self.with_open_sse and visit.opened and visit.connection is not None:
-                visit.connection.close(reconnect=False)
+    def _request_data(self) -> Mapping[str, Any]:
+        return {"signals": self.signals}
 
     def _use(self, ctx: Context, value: Any) -> Any:
         return self._use_later(ctx, value) if isawaitable(value) else self._answer(ctx, value)
@@ -212,7 +194,7 @@ class DatastarMixin(SSEMixin):
             to = ctx.system.get("sse")
         if to is not None and not to.closed:
             self._answer_nothing()
-        elif not opens and has_left(self._stream):
+        elif not opens and has_left(stream_of(self.request)):
             # Whatever is for others happens all the same.
             to = Connection(remote=self.request.remote_ip or "")
             to.end("client")
@@ -228,35 +210,12 @@ class DatastarMixin(SSEMixin):
         if self.wants_stream and untouched and self.request.method != "HEAD":
             self.set_status(204)
 
-    def _greeting(self, connection: Connection) -> Any:
-        # Not kept: they would be there as long as the stream.
-        effects, self._returned = as_effects(self._returned), None
-        own = None if self.with_open_sse else super()._greeting(connection)
-        return _together_later(effects, own) if isawaitable(own) else _together(effects, own)
-
-    def _send_away(self, connection: Connection) -> None:
+    def _send_away(self, opening: Opening) -> None:
         if self.request.method not in self.stream_verbs:
             # Cut, Datastar would make the request again, and the method has run already.
             raise HTTPError(503, reason="No more streams")
-        super()._send_away(connection)
-
-    def _set_stream_headers(self, key: Key | None = None) -> SharedCompressor | None:
-        own = {name: self._headers[name] for name in EVENT_STREAM_HEADERS if name in self._headers}
-        compressor = super()._set_stream_headers(key)
-        for name, value in own.items():
-            if name != "Content-Type" and compressor is None:
-                self.set_header(name, value)
-        return compressor
+        super()._send_away(opening)
 
 
 class DatastarHandler(DatastarMixin, RequestHandler):
     """A request handler whose verb methods return effects for a Datastar page; see :class:`DatastarMixin`."""
-
-
-async def _together_later(effects: list[Any], own: Awaitable[Any]) -> list[Any] | None:
-    return _together(effects, await own)
-
-
-def _together(effects: list[Any], own: Any) -> list[Any] | None:
-    # None, not an empty list: there is then no dispatch for stages to stand around.
-    return [*effects, *as_effects(own)] or None

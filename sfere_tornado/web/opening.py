@@ -1,154 +1,327 @@
-"""What a stream gets before it goes live: what its client has missed, then what the application greets it with.
+"""One event stream of a handler, from its request to the close of its socket.
 
-While this goes on the connection is *opening*: it is stored, so whatever is sent to its key waits in its outbox, bounded,
-and follows. So nothing is lost between the past and the present, and nothing comes twice.
+What a client gets before its stream goes live: the reconnection time, what it has missed, and the
+application's greeting. During that the connection is *opening*: it is stored, so what is sent to its key
+waits in its outbox, within its bound, and follows. So nothing is lost between the past and the present,
+and nothing comes twice.
 
-Everything here is written in parts, each awaited: a replay longer than the outbox would otherwise cut the client, which
-would come back, and be cut again for ever.
+A replay, and a greeting that must be awaited, are written in pieces, each when the socket has taken the
+one before. Written in one piece, a replay longer than the outbox would cut the client, which would come
+back and be cut again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
 
-from ..streams.delivery import Delivery, Failure
-from ..wire.event_stream import Event, data_text, encode
+from ..dispatch.effect import as_effects
+from ..streams.connection import Connection
+from ..wire.compression import HEADER, accepts_gzip
+from ..wire.event_stream import last_id, retry
+from .greeting import Greeting
+from .replay import replay
+from .sockets import StreamTransport, has_vanished, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable
 
     from tornado.httputil import HTTPServerRequest
     from tornado.iostream import IOStream
+    from tornado.web import RequestHandler
 
-    from ..dispatch import Context
-    from ..history import History, Mark
-    from ..hub.questions import Questions
-    from ..keys import Key
-    from ..reasons import Reason
-    from ..streams.connection import Connection
+    from ..dispatch import Context, Effects
+    from ..effects.visit import Visit
+    from ..history import Mark
+    from ..hub import Hub
+    from ..wire.compression import SharedCompressor
 
-__all__ = ("Greeting", "Opening", "cursor_block", "last_event_id", "maybe_await", "replay")
+__all__ = ("EVENT_STREAM_HEADERS", "Opener", "Opening", "last_event_id", "set_stream_headers")
 
-#: Bytes of a greeting that are written in one go.
-_PART: Final = 64 * 1024
+#: Headers of an event stream: its type (WHATWG HTML 9.2.5); no copy is kept anywhere; a proxy does not
+#: hold events back until its buffer is full (nginx obeys the last).
+EVENT_STREAM_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+#: How much longer than ``retry`` a client may be told to wait, 50 %: clients that were cut together
+#: come back spread over that time.
+RETRY_JITTER: Final = 0.5
 
 
-class Greeting:
-    """Stands for a connection that is opening: what is sent to it comes before everything that waits.
+class Opener:
+    """The task that runs a request, for as long as a client that leaves must cancel it.
 
-    Args:
-        connection: the one that is greeted.
+    A hook or a stage that is awaited for a client that has left would keep the task, the file and
+    Tornado's connection for as long as it hangs.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self._payloads: list[bytes] = []
-        self._ending: tuple[bool, Reason] | None = None
-        self._came: asyncio.Future[None] | None = None
+    __slots__ = ("_cancelled", "_task")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled: asyncio.Task[Any] | None = None
 
     def __repr__(self) -> str:
-        return f"<Greeting of {self.connection!r}, {len(self._payloads)} events>"
+        return f"<Opener {self._task!r}>"
 
-    @property
-    def closed(self) -> bool:
-        """Whether the stream has ended, or ends when what was sent before is written."""
-        return self._ending is not None or self.connection.closed
+    def begin(self) -> None:
+        """Have the present task cancelled when the client leaves, until :meth:`over`."""
+        self._task = asyncio.current_task()
 
-    def send(self, event: Event) -> Delivery:
-        """Encode one event and let it come before everything that waits."""
-        return self.deliver(encode(event))
+    def over(self) -> None:
+        """Leave the task alone from now on."""
+        self._task = None
 
-    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
-        """Let ready bytes of the event stream come before everything that waits."""
-        delivery = Delivery([self.connection])
-        delivery.finish()
-        if self.closed:
-            reason = self.connection.reason or (
-                self._ending[1] if self._ending is not None else "client"
-            )
-            delivery.failures.append(Failure(self.connection.key, self.connection, reason))
-        else:
-            self._payloads.append(payload)
-            self._wake()
-        return delivery
+    def cancel(self) -> None:
+        """Cancel the task, because the client has left; not the present one, which knows."""
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            self._cancelled = task
+            task.cancel()
 
-    def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
-        """End the stream, after what was sent before; see :meth:`.Connection.close`."""
-        if not self.closed:
-            self._ending = reconnect, reason
-            self._wake()
-
-    async def write(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
-        """Write what was sent so far, in parts; then end the stream, where that was asked for."""
-        data, self._payloads = b"".join(self._payloads), []
-        for begin in range(0, len(data), _PART):
-            await write(data[begin : begin + _PART])
-        if self._ending is not None:
-            reconnect, reason = self._ending
-            self.connection.close(reconnect=reconnect, reason=reason)
-
-    async def write_until(
-        self, done: asyncio.Future[Any], write: Callable[[bytes], Awaitable[Any]]
-    ) -> None:
-        """Write what is sent as it comes, until something is done: text that is made word by word is read so."""
-        while not done.done():
-            self._came = asyncio.get_running_loop().create_future()
-            if not self._payloads:
-                await asyncio.wait({done, self._came}, return_when=asyncio.FIRST_COMPLETED)
-            await self.write(write)
-
-    def _wake(self) -> None:
-        if self._came is not None and not self._came.done():
-            self._came.set_result(None)
+    def absorb(self) -> bool:
+        """Return whether :meth:`cancel` cancelled the present task; the cancellation is over then."""
+        task = asyncio.current_task()
+        if task is None or task is not self._cancelled:
+            return False
+        task.uncancel()
+        return True
 
 
 class Opening:
-    """Writes what a stream gets before it goes live, each part when the client has taken the one before.
+    """One event stream, from its request to the close of its socket.
 
     Args:
-        ctx: the dispatch that opens the stream.
-        connection: the stream.
-        stream: Tornado's, of the connection.
-        frame: frames what is written to it.
-        questions: about the rights of clients.
+        handler: whose response the stream is; its ``on_connection_close`` is called when the socket is
+            closed.
+        hub: the handler's.
+        stream: Tornado's stream of the request.
+        on_open: returns the effects that greet the client.
+        on_gap: returns the effects for a client whose missed events are not kept any more.
+        returned: effects of a verb method, which come before those of ``on_open``; None where no verb
+            method has returned any.
+        ends: whether the stream ends with the returned effects; ``on_open`` is not called then.
     """
+
+    __slots__ = (
+        "_ends",
+        "_handler",
+        "_hub",
+        "_on_gap",
+        "_on_open",
+        "_released",
+        "_returned",
+        "_stream",
+        "connection",
+        "transport",
+    )
 
     def __init__(
         self,
-        ctx: Context,
-        connection: Connection,
+        handler: RequestHandler,
+        hub: Hub,
         stream: IOStream,
-        frame: Callable[[bytes], bytes],
-        questions: Questions,
+        *,
+        on_open: Callable[[Connection], Effects | Awaitable[Effects]],
+        on_gap: Callable[[Connection, str], Effects | Awaitable[Effects]],
+        returned: Effects = None,
+        ends: bool = False,
     ) -> None:
-        self._ctx = ctx
-        self.connection = connection
+        settings = hub.config.stream
+        self.connection: Connection = Connection(
+            on_end=hub.streams.end,
+            remote=handler.request.remote_ip or "",
+            max_outbox=settings.max_outbox,
+            conflate=settings.on_slow == "conflate",
+            writer=hub.streams.writer,
+        )
+        #: The way to the client; None until the response has begun.
+        self.transport: StreamTransport | None = None
+        self._handler = handler
+        self._hub = hub
         self._stream = stream
-        self._frame = frame
-        self._questions = questions
-        self._greeting = Greeting(connection)
+        self._on_open = on_open
+        self._on_gap = on_gap
+        self._returned = returned
+        self._ends = ends
+        self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __repr__(self) -> str:
         return f"<Opening of {self.connection!r}>"
 
+    def begin(self, ctx: Context) -> Any:
+        """Open the stream, in the middle of the chain.
+
+        Returns:
+            What is still to be awaited: a replay, or the dispatch of a greeting; None where nothing is.
+
+        Raises:
+            Exception: of ``on_open``; the stream is cut then, and the client comes back.
+        """
+        visit: Visit = ctx.subject
+        mark = visit.mark
+        missed = None if mark is None else last_event_id(self._handler.request)
+        # A client that is cut between the id of this place and what it has missed would never get
+        # that: a replay ends with the id.
+        self.start(visit, mark if missed is None else None)
+        if missed is not None:
+            return self._open_in_pieces(ctx, visit, missed, None)
+        try:
+            greeting = self._greeting()
+        except Exception:
+            self.connection.close(reason="error")
+            raise
+        if isawaitable(greeting):
+            return self._open_in_pieces(ctx, visit, None, greeting)
+        self.connection.go_live()
+        return None if greeting is None else ctx.dispatch(greeting)
+
+    def start(self, visit: Visit | None = None, mark: Mark | None = None) -> None:
+        """Send the headers and the first block, and join connection and socket; nothing is awaited.
+
+        Args:
+            visit: of the stream; None for a client that is sent away.
+            mark: where the history stood, for a client that comes without an id.
+        """
+        hub, handler, connection = self._hub, self._handler, self.connection
+        settings, compressed = hub.config.stream, self._set_headers()
+        first = retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000))  # noqa: S311  # no secret
+        if mark is not None and hub.history is not None:
+            first += last_id(hub.history.cursor(mark))
+        if compressed is not None:
+            first = HEADER + compressed.independent(first)
+        # Tornado frames the first block, because it leaves in one send with the headers. Tornado's own
+        # compression stays away: it works on what is written through the handler, and events are not.
+        handler._transforms = []  # noqa: SLF001  # Tornado has no other way
+        handler.write(first)
+        # Never awaited: when a client is leaving, a flush may never resolve.
+        handler.flush()
+        tune(self._stream, settings)
+        transport = self.transport = StreamTransport(
+            connection,
+            self._stream,
+            settings,
+            http_1_1=handler.request.version == "HTTP/1.1",
+            on_closed=handler.on_connection_close,
+        )
+        if visit is not None:
+            hub.streams.opened(connection, visit)
+        connection.open(transport, compressed=compressed is not None, live=visit is None)
+        transport.start_reading()
+
     async def write(self, data: bytes) -> None:
-        """Write bytes of the event stream, and return when the socket has taken them.
+        """Write bytes of the event stream before it is live; return when the socket has taken them.
 
         Raises:
             StreamClosedError: when the stream has ended.
         """
-        # Whether the client may have it may just be asked.
-        await self._questions.closed(self.connection)
-        if self.connection.reason is not None:
-            # Its last words have been said.
+        connection, transport = self.connection, self.transport
+        # The application may just be asked whether the client may have them.
+        await self._hub.streams.questions.closed(connection)
+        if connection.reason is not None or transport is None:
+            # What a stream that has ended still gets is written already.
             raise StreamClosedError
-        await self._stream.write(self._frame(self.connection.alone(data)))
+        await self._stream.write(transport.frame(connection.alone(data)))
 
-    async def dispatch(self, effects: Any) -> None:
+    def socket_closed(self) -> None:
+        """End the stream, and let go of its request, now or soon."""
+        self.connection.end("timeout" if has_vanished(self._stream) else "client")
+        self._hub.streams.let_go(self._release)
+
+    async def closed(self) -> None:
+        """Wait until the request may end, because the socket of a stream that has begun is closed."""
+        if self.transport is not None:
+            await self._released
+
+    def _release(self) -> None:
+        # The waiting task may have been cancelled, or may hang in a hook: then only the second line
+        # ends the request.
+        if not self._released.done():
+            self._released.set_result(None)
+        self._handler.request.connection.close()  # type: ignore[union-attr]  # Tornado's server has set it
+
+    def _set_headers(self) -> SharedCompressor | None:
+        """Set the headers; return the compressor, where the category is compressed and the client can read it."""
+        hub, handler, key = self._hub, self._handler, self.connection.key
+        compressor = hub.streams.writer.compressor
+        varies = (
+            compressor is not None
+            and key is not None
+            and key.category in hub.config.stream.compress
+        )
+        request = handler.request
+        # An HTTP/1.0 body has no chunks, and a proxy would not pass its blocks on one by one.
+        reads = (
+            varies
+            and request.version == "HTTP/1.1"
+            and accepts_gzip(request.headers.get("Accept-Encoding", ""))
+        )
+        set_stream_headers(handler, keep=self._returned is not None and not reads)
+        if varies:
+            handler.set_header("Vary", "Accept-Encoding")
+        if not reads:
+            return None
+        handler.set_header("Content-Encoding", "gzip")
+        handler.set_header("Cache-Control", "no-store, no-transform")
+        return compressor
+
+    def _greeting(self) -> Effects | Awaitable[Effects]:
+        """Return the effects that the stream begins with, or a promise of them."""
+        # Not kept: they would be there as long as the stream.
+        returned, self._returned = self._returned, None
+        if returned is None:
+            return self._on_open(self.connection)
+        effects = as_effects(returned)
+        own = None if self._ends else self._on_open(self.connection)
+        return _joined_later(effects, own) if isawaitable(own) else _joined(effects, own)
+
+    async def _open_in_pieces(
+        self,
+        ctx: Context,
+        visit: Visit,
+        missed: str | None,
+        promised: Effects | Awaitable[Effects],
+    ) -> None:
+        """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
+
+        Args:
+            ctx: the dispatch that opens the stream.
+            visit: of the stream.
+            missed: the id that the client came back with; None where the greeting is promised already.
+            promised: the greeting, or a promise of it.
+        """
+        connection, greeting = self.connection, Greeting(self.connection)
+
+        async def on_gap(reason: str) -> bool:
+            snapshot = self._on_gap(connection, reason)
+            if isawaitable(snapshot):
+                snapshot = await snapshot
+            await self._greet(ctx, greeting, snapshot)
+            return snapshot is not None
+
+        history, key, mark = self._hub.history, visit.key, visit.mark
+        try:
+            if missed is not None:
+                if history is not None and key is not None and mark is not None:
+                    await replay(history, missed, key, mark, self.write, on_gap)
+                promised = self._greeting()
+            effects = await promised if isawaitable(promised) else promised
+            await self._greet(ctx, greeting, effects)
+            connection.go_live()
+        except StreamClosedError:
+            connection.end("client")
+        except Exception:
+            connection.close(reason="error")
+            raise
+
+    async def _greet(self, ctx: Context, greeting: Greeting, effects: Effects) -> None:
         """Dispatch effects, or nothing, and write what they send, as it comes.
 
         Raises:
@@ -156,18 +329,18 @@ class Opening:
         """
         if effects is None:
             return
-        dispatched = self._ctx.dispatch(effects, system={"sse": self._greeting})
+        dispatched = ctx.dispatch(effects, system={"sse": greeting})
         if dispatched.task is not None:
-            await self._greeting.write_until(dispatched.task, self.write)
+            await greeting.write_until(dispatched.task, self.write)
         await dispatched
-        await self._greeting.write(self.write)
+        await greeting.write(self.write)
 
 
 def last_event_id(request: HTTPServerRequest) -> str | None:
-    """Return what the client says it got last, or None when it says nothing; never an error, whatever it is.
+    """Return the id that the client says it got last, unchecked; None when it says nothing.
 
-    The header comes from a browser that comes back (WHATWG HTML 9.2.4), as UTF-8; Tornado has read it as latin-1. The query
-    argument ``last_event_id`` comes from a page that was rendered with a cursor, once.
+    The header comes from a browser that comes back (WHATWG HTML 9.2.4), as UTF-8. Tornado has read it
+    as latin-1. The query argument ``last_event_id`` comes from a page that was rendered with a cursor.
     """
     header = request.headers.get("Last-Event-ID")
     if header is not None:
@@ -176,47 +349,22 @@ def last_event_id(request: HTTPServerRequest) -> str | None:
     return values[-1].decode("utf-8", "replace") if values else None
 
 
-async def maybe_await(value: Any) -> Any:
-    """Return a value, or what it promises."""
-    return await value if isawaitable(value) else value
-
-
-def cursor_block(cursor: str) -> bytes:
-    """Return the block that makes a client remember an id without telling anybody (WHATWG HTML 9.2.6: no data, no event)."""
-    return b"id: " + cursor.encode("ascii") + b"\n\n"
-
-
-async def replay(
-    history: History,
-    sent_id: str,
-    key: Key,
-    until: Mark,
-    write: Callable[[bytes], Awaitable[Any]],
-    on_gap: Callable[[str], Awaitable[bool]],
-) -> None:
-    """Write what matched a key since an event, up to a place in the sequence.
+def set_stream_headers(handler: RequestHandler, *, keep: bool = False) -> None:
+    """Set the headers of an event stream.
 
     Args:
-        history: of the hub.
-        sent_id: what the client sent.
-        key: the client's, from the server: what it may see is decided as of now.
-        until: where its live events begin.
-        write: writes a part, and returns when the socket has taken it.
-        on_gap: called after the event ``gap``, with the reason; True says that it has written what serves better than the
-            events that are still kept.
-
-    Raises:
-        StreamClosedError: when the client leaves meanwhile.
+        handler: whose response it is.
+        keep: keep what the application has set, except the content type.
     """
-    part = history.since(sent_id, key, until=until)
-    while True:
-        if part.gap is not None:
-            await write(encode(Event(data_text({"reason": part.gap}), "gap")))
-            if await on_gap(part.gap):
-                break
-        if part.events:
-            await write(b"".join(part.events))
-        if part.done:
-            break
-        part = history.more(part)
-    await write(cursor_block(history.cursor(until)))
+    for name, value in EVENT_STREAM_HEADERS.items():
+        if not keep or name == "Content-Type" or name not in handler._headers:  # noqa: SLF001  # Tornado has no other way
+            handler.set_header(name, value)
+
+
+async def _joined_later(effects: list[Any], own: Awaitable[Effects]) -> list[Any] | None:
+    return _joined(effects, await own)
+
+
+def _joined(effects: list[Any], own: Effects) -> list[Any] | None:
+    # None, not an empty list: there is then no dispatch for stages to stand around.
+    return [*effects, *as_effects(own)] or None

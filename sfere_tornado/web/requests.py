@@ -17,7 +17,7 @@ that the method has made stands.
 from __future__ import annotations
 
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from tornado.web import Finish, HTTPError
 
@@ -40,6 +40,9 @@ else:
     _Base = object
 
 __all__ = ("InterceptorMixin", "hub_of")
+
+#: Runs the verb method, in the middle of the chain.
+_REQUEST: Final = effect("request")
 
 
 class InterceptorMixin(_Base):
@@ -75,16 +78,21 @@ class InterceptorMixin(_Base):
         """The interceptors around this handler: the hub's, then the class's, then the route's."""
         return self.hub.chain((*self.interceptors, *self._route_interceptors))
 
+    def _chain_of(self, hub: Hub) -> Chain | None:
+        """Return the chain around this handler; None where it is the hub's own."""
+        more = (*self.interceptors, *self._route_interceptors)
+        return hub.chain(more) if more else None
+
     def intercepts(self, verb: str) -> bool:
         """Tell whether requests of this verb, in capitals, run inside the chain; all do."""
         return True
 
-    def connection_key(self) -> Any:
+    def connection_key(self) -> tuple[Any, Any] | None:
         """Return the ``(category, id)`` of the client's event stream, or None when it has none; for overriding.
 
-        A request that gives one reaches the open stream of that key as ``system["sse"]``, so that :meth:`dispatch` of
-        ``send(...)`` goes there; and it is a sign of life that renews the stream's lease. Compute it from what the
-        server knows, such as ``self.current_user``.
+        A request that has one reaches the open stream of that key as ``system["sse"]``, so that
+        :meth:`dispatch` of ``send(...)`` goes there. It is also a sign of life, which renews the stream's
+        lease. Compute it from what the server knows, such as ``self.current_user``.
         """
         return None
 
@@ -128,9 +136,15 @@ class InterceptorMixin(_Base):
             self._context = ctx
             return self._use(ctx, method(*args, **kwargs))
 
-        visit = Visit(key=self.connection_key, answer=answer)
+        hub = self.hub
+        visit = Visit(
+            key=self.connection_key,
+            answer=answer,
+            system={"request": self.request, "handler": self},
+            chain=self._chain_of(hub),
+        )
         try:
-            await self._dispatch_request(effect("request"), "request", visit)
+            await self._dispatch_request(hub, _REQUEST, "request", visit)
         finally:
             self._context = None
 
@@ -138,15 +152,11 @@ class InterceptorMixin(_Base):
         """Return the result of the effect ``request`` for what the verb method returned; may be awaitable."""
         return value
 
-    def _request_data(self) -> dict[str, Any]:
-        """Return the dispatch data of a request."""
+    def _request_data(self) -> Mapping[str, Any]:
+        """Return what a subclass adds to the system and to the dispatch data of its requests."""
         return {}
 
-    def _request_system(self) -> dict[str, Any]:
-        """Return the system of a request."""
-        return {"request": self.request, "handler": self}
-
-    async def _dispatch_request(self, item: Effect, kind: Kind, visit: Visit) -> None:
+    async def _dispatch_request(self, hub: Hub, item: Effect, kind: Kind, visit: Visit) -> None:
         """Run one effect of the request in the chain; raise the error that concerns Tornado last."""
         concerning: list[BaseException] = []
 
@@ -158,15 +168,15 @@ class InterceptorMixin(_Base):
             else:
                 log_error(error)
 
-        hub = self.hub
-        system = {**hub.system, **self._request_system()}
+        data = self._request_data()
+        system = {**hub.system, **visit.system, **data}
         if visit.connection is not None:
             system["sse"] = visit.connection
         await hub.dispatcher.run(
             item,
             system=system,
-            dispatch_data=self._request_data(),
-            chain=self.chain,
+            dispatch_data=data,
+            chain=visit.chain,
             report=report,
             kind=kind,
             subject=visit,
@@ -175,7 +185,7 @@ class InterceptorMixin(_Base):
             raise concerning[0]
 
     def _concerns_tornado(self, error: DispatchError) -> bool:
-        """Tell whether an error of the request is to be answered by Tornado, instead of only being logged."""
+        """Return whether Tornado answers an error of the request; the others are only logged."""
         return not error.phase.startswith("after_") or isinstance(
             error.exception, (HTTPError, Finish)
         )

@@ -25,12 +25,13 @@ from ..wire.framing import LAST_CHUNK, chunked, unframed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tornado.httputil import HTTPServerRequest
     from tornado.iostream import IOStream
 
     from ..config import StreamConfig
     from ..streams.connection import Connection
 
-__all__ = ("StreamTransport", "has_left", "has_vanished", "tune")
+__all__ = ("StreamTransport", "has_left", "has_vanished", "stream_of", "tune")
 
 #: Bytes asked for by each read of the drain reader; what comes is thrown away, so more would only be memory.
 DRAIN_READ: Final = 4096
@@ -218,6 +219,12 @@ class StreamTransport:
         if not self._stream.closed():
             with suppress(OSError):
                 socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
+
+
+def stream_of(request: HTTPServerRequest) -> IOStream:
+    """Return the stream of bytes that a request came on."""
+    stream: IOStream = request.connection.stream  # type: ignore[union-attr]  # Tornado's server has set it
+    return stream
 
 
 def tune(stream: IOStream, settings: StreamConfig) -> None:

@@ -14,7 +14,7 @@ from sfere_tornado.testing import StreamClient
 SERVER = """
 import asyncio, json, logging, sys, time
 from sfere_tornado import ANY, Hub, HubConfig, SSEHandler, StoreConfig, StreamConfig, broadcast, send
-from sfere_tornado.web.beat import BeatHandler
+from sfere_tornado.web.signs import BeatHandler
 from tornado.web import Application, RequestHandler
 
 logging.basicConfig(level=logging.WARNING)

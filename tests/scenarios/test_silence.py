@@ -27,7 +27,7 @@ from sfere_tornado import (
 )
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import request_bytes
-from sfere_tornado.web.beat import BeatHandler
+from sfere_tornado.web.signs import BeatHandler
 
 EVERYBODY = (ANY, ANY)
 

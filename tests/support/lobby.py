@@ -19,7 +19,7 @@ from sfere_tornado import (
 )
 from sfere_tornado.config import HistoryConfig, PresenceConfig
 from sfere_tornado.testing import FakeClock, StreamClient
-from sfere_tornado.web.presence import ScriptHandler, SignHandler
+from sfere_tornado.web.signs import ScriptHandler, SignHandler
 
 LOBBY = (ANY, ("lobby", ANY))
 

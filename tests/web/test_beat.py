@@ -8,7 +8,7 @@ from tornado.web import Application
 
 from sfere_tornado import Hub, HubConfig, SSEHandler, StoreConfig
 from sfere_tornado.testing import FakeClock, StreamClient
-from sfere_tornado.web.beat import BeatHandler
+from sfere_tornado.web.signs import BeatHandler
 
 
 class Named:

@@ -11,7 +11,9 @@ from sfere_tornado.history import Keep, MemoryHistory
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.parser import Parser
 from sfere_tornado.testing.recording import recording_connection
-from sfere_tornado.web.opening import Greeting, cursor_block, last_event_id, replay
+from sfere_tornado.web.greeting import Greeting
+from sfere_tornado.web.opening import last_event_id
+from sfere_tornado.web.replay import replay
 
 ANN = Key("default", ("lobby", "ann"))
 LOBBY = (ANY, ("lobby", ANY))
@@ -67,13 +69,6 @@ class Written(list):
 def test_the_last_id_as_it_comes(sent, read):
     """UTF-8 from a browser, the query from a page, anything from others: a text, or None where there is none."""
     assert last_event_id(sent) == read
-
-
-def test_a_cursor_is_remembered_and_is_no_event():
-    """The block sets the id of the client, and gives its application nothing."""
-    parser = Parser()
-    assert parser.feed(cursor_block("7-abc")) == []
-    assert parser.last_event_id == "7-abc"
 
 
 # -- greetings

@@ -14,7 +14,7 @@ from sfere_tornado import hide, leave, show
 from sfere_tornado.config import GraceConfig, PresenceConfig
 from sfere_tornado.presence import MAX_METAS
 from sfere_tornado.testing import StreamClient
-from sfere_tornado.web.presence import SCRIPT
+from sfere_tornado.web.signs import SCRIPT
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

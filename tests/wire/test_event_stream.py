@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from sfere_tornado.errors import EventError, EventStreamError, EventTooLargeError
 from sfere_tornado.testing.parser import MAX_COMMENTS, Parser, Received
 from sfere_tornado.wire import event_stream
-from sfere_tornado.wire.event_stream import Event, comment, data_lines, data_text, encode, retry
+from sfere_tornado.wire.event_stream import (
+    Event,
+    comment,
+    data_lines,
+    data_text,
+    encode,
+    last_id,
+    retry,
+)
 
 #: Everything that has ever been taken for a line end, a field's end or nothing, and some plain text.
 TRICKY = [
@@ -512,3 +520,10 @@ def test_json_arrives_as_the_same_value(value):
     """A value that JSON can say comes out of the data of its event as it went in."""
     (event,) = read(encode(Event(data_text([value]))))
     assert json.loads(event.data) == [value]
+
+
+def test_a_cursor_is_remembered_and_is_no_event():
+    """The block sets the id of the client, and gives its application nothing."""
+    parser = Parser()
+    assert parser.feed(last_id("7-abc")) == []
+    assert parser.last_event_id == "7-abc"
