@@ -74,7 +74,9 @@ class Lobby:
 
 
 @pytest.mark.parametrize("leave", ["close", "reset", "half_close"])
-@pytest.mark.parametrize("where", ["on_open", "on_gap", "after stage"])
+@pytest.mark.parametrize(
+    "where", ["prepare", "on_open", "on_gap", "revalidate", "stage", "after stage"]
+)
 @pytest.mark.gen_test(timeout=20)
 async def test_a_hook_that_hangs_ends_with_its_client(serve, where, leave):
     """Each client's hook is cancelled, and its task, file and connection are released."""

@@ -119,7 +119,7 @@ async def test_a_hook_that_raises_stops_no_end(serve, where, leave, caplog):
         assert sorted(lobby.evicted) == sorted(names), lobby.kind
 
 
-@pytest.mark.parametrize("kind", KINDS[:-2])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", OPENING)
 @pytest.mark.gen_test(timeout=20 + 5 * SOAK)
 async def test_a_hook_that_raises_opens_nothing_for_good(serve, where, kind, caplog):
