@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Future[None]]
 
 __all__ = (
+    "ENDS",
     "OWN_FAULT",
     "CancelledError",
     "DispatchError",
@@ -58,8 +59,12 @@ Phase: TypeAlias = Literal[
 
 #: What a plain function raises by its own fault. A task's cancellation arrives where something is
 #: awaited, so a plain function that raises CancelledError has, for example, asked a cancelled future
-#: for its result. Passed on, it would stop whoever ends a thousand streams. Exit requests pass.
-OWN_FAULT = (Exception, CancelledError, GeneratorExit)
+#: for its result. Passed on, it would stop the code that ends a thousand streams. The same holds for
+#: a SystemExit: the end of the process is not a hook's to decide. A KeyboardInterrupt passes.
+OWN_FAULT = (Exception, CancelledError, GeneratorExit, SystemExit)
+
+#: What ends the steps where they wait: the task was cancelled, or its coroutine closed.
+ENDS = (CancelledError, GeneratorExit)
 
 
 class Result(NamedTuple):
@@ -197,7 +202,7 @@ async def follow(steps: Steps, awaitable: Awaitable[Any] | None) -> None:
         while True:
             try:
                 value = await awaitable
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 awaitable = steps.throw(error)
             else:
                 awaitable = steps.send(value)

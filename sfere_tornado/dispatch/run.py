@@ -36,7 +36,7 @@ from ..errors import (
     nearest,
 )
 from .context import Context
-from .dispatched import OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, spawn_rest
+from .dispatched import ENDS, OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, spawn_rest
 from .effect import Effect, as_effects
 from .placeholders import fill_items
 
@@ -266,7 +266,7 @@ class Run:
                 if value is not None and is_awaitable(value):
                     value = yield value
                 ctx.actions = as_effects(value)
-            except Exception as raised:
+            except (Exception, SystemExit) as raised:
                 error = raised
             if error is not None:
                 self.record("action", action, error)
@@ -299,7 +299,7 @@ class Run:
                         waiting = True
                         value = yield value
                 except OWN_FAULT as error:
-                    if waiting and not isinstance(error, Exception):
+                    if waiting and isinstance(error, ENDS):
                         # The steps are closed: nothing goes on.
                         raise
                     self.record("effect", effect, error)
@@ -335,7 +335,7 @@ class Run:
                         continue
                 error: BaseException = StageResultError(phase, interceptor_id, value)
             except OWN_FAULT as raised:
-                if waiting and not isinstance(raised, Exception):
+                if waiting and isinstance(raised, ENDS):
                     # The steps are closed: nothing goes on.
                     raise
                 self._restore(before)
@@ -375,7 +375,7 @@ class Run:
         try:
             if state is not None and is_awaitable(state):
                 state = yield state
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:
             error = raised
         if error is None:
             self.ctx.state = state

@@ -74,7 +74,7 @@ class Alarm:
                 return
             self._handle.cancel()
         self._handle = self._loop.call_at(when, self._ring)
-        self._clock.set_due(self._loop.time, when - now)
+        self._clock.set_due(self._loop.time, when)
 
     def stop(self) -> None:
         """Never ring again."""

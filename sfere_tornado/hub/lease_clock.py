@@ -13,12 +13,16 @@ has rung. An alarm that rings late is first set again, a moment later, so that w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ("LeaseClock",)
+
+#: Seconds before the time for which the alarm was set at which the clock stands, a millisecond: what ends
+#: at that very time has not ended for any reader, and two clocks are not read in the same instant.
+_BEFORE: Final = 1e-3
 
 
 class LeaseClock:
@@ -47,24 +51,24 @@ class LeaseClock:
             # the process, or may have been moved on by hand.
             over = min(self._loop_time() - self._due, time - self._due_time)
             if over > 0:
-                time -= over
+                time -= over + _BEFORE
         return time - self.stood_still
 
-    def set_due(self, loop_time: Callable[[], float], seconds: float) -> None:
+    def set_due(self, loop_time: Callable[[], float], when: float) -> None:
         """Record that the alarm is set: time counts until then, and no further.
 
         Args:
             loop_time: the event loop's clock.
-            seconds: from now.
+            when: on that clock.
         """
         self._loop_time = loop_time
-        self._due, self._due_time = loop_time() + seconds, self._timer() + seconds
+        self._due, self._due_time = when, self._timer() + (when - loop_time())
 
     def ring(self, *, late: bool) -> None:
         """Record that the alarm has rung; if late, what is over is never counted."""
         if late and self._loop_time is not None:
             over = min(self._loop_time() - self._due, self._timer() - self._due_time)
-            self.stood_still += max(0.0, over)
+            self.stood_still += max(0.0, over + _BEFORE)
         self._loop_time = None
 
     def rest(self) -> None:

@@ -93,6 +93,15 @@ class Questions:
             else:
                 question.task.cancel()
 
+    def drop(self, connection: Connection) -> None:
+        """Cancel the hook of a client that has left."""
+        question = self._open.get(connection)
+        if question is None or question.closed.is_set():
+            return
+        _close(connection, question)
+        if question.task is not None and question.task is not _current_task():
+            question.task.cancel()
+
     async def closed(self, connection: Connection) -> None:
         """Wait until no question about a client is open, for whoever writes to it past its outbox; most often that is now."""
         question = self._open.get(connection)
@@ -114,6 +123,13 @@ class Questions:
         finally:
             del self._open[connection]
             _close(connection, question)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs, in a test
+        return None
 
 
 def _close(connection: Connection, question: _Question) -> None:

@@ -86,6 +86,7 @@ class Watch:
         """Forget a stream that has ended."""
         self.streams.pop(connection, None)
         self._looks.pop(connection, None)
+        self.questions.drop(connection)
 
     def begin(self) -> None:
         """Begin a look at every stream; what is left of the last one is done with it."""

@@ -72,12 +72,12 @@ class SSEMixin(InterceptorMixin):
     def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
         self._opening: Opening | None = None
         self._opener = Opener()
-        super().__init__(application, request, **kwargs)
-        # On the instance, before what a subclass has there, and may have without super(): Tornado
-        # calls the first while the response has not begun, and awaits the second.
+        # On the instance, in front of what a subclass has there, perhaps without super(). Tornado's
+        # constructor takes the first as the callback of the connection; it awaits the second.
         self.__dict__["on_connection_close"] = self._end
         if type(self).prepare is not RequestHandler.prepare:
             self.__dict__["prepare"] = partial(self._prepare, self.prepare)
+        super().__init__(application, request, **kwargs)
 
     def on_open(self, connection: Connection) -> Effects | Awaitable[Effects]:
         """Return effects for a stream that has just been stored and opened; may be a coroutine function.

@@ -182,7 +182,11 @@ class InterceptorMixin(_Base):
             subject=visit,
         )
         if concerning:
-            raise concerning[0]
+            error = concerning[0]
+            if isinstance(error, Exception):
+                raise error
+            # A plain stage or method raised what would end this task, or the process, unanswered.
+            raise HTTPError(500, "%r was raised by a stage or a method", error) from error
 
     def _concerns_tornado(self, error: DispatchError) -> bool:
         """Return whether Tornado answers an error of the request; the others are only logged."""

@@ -78,7 +78,7 @@ def test_an_effect_needs_a_name(name):
         effect(name)
 
 
-@pytest.mark.parametrize("exception", [asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("exception", [asyncio.CancelledError, GeneratorExit, SystemExit])
 def test_the_own_cancellation_of_a_handler_is_an_error(quiet, registry, exception):
     """A plain handler that raises a cancellation of its own stops nothing: the rest runs."""
 
@@ -232,7 +232,7 @@ def test_unfinished_dispatch_as_a_result_is_awaited(quiet, registry):
     )
 
 
-@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("exception", [KeyboardInterrupt])
 def test_more_than_an_exception_passes_through(quiet, registry, exception):
     """Exits are not collected: they reach whoever dispatched, and nothing further runs."""
     ran = []

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 
+import pytest
 from support.logs import raised
 
 from sfere_tornado.hub.alarm import AFTER_FAILURE, CATCH_UP, LATE, Alarm
@@ -146,12 +147,14 @@ def test_one_that_is_late_lets_what_came_in_be_read_first():
     alarm = Alarm(loop, clock, due.due_in, due.ring)
     alarm.set()
     loop.now = 103.0 + LATE  # blocked
-    assert clock() == 102.0
+    assert clock() == pytest.approx(102.0, abs=0.01)
+    assert clock() < 102.0
     loop.advance(0.0)
-    assert (due.rings, clock()) == ([], 102.0)
+    assert (due.rings, clock() < 102.0) == ([], True)
     alarm.set()
     loop.advance(CATCH_UP)
     assert due.rings == [103.0 + LATE + CATCH_UP]
-    assert clock() == 102.0
+    assert clock() == pytest.approx(102.0, abs=0.01)
+    assert clock() < 102.0
     loop.advance(5.0)
-    assert clock() == 107.0
+    assert clock() == pytest.approx(107.0, abs=0.01)

@@ -169,7 +169,7 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
         for connection in (ann, brian):
             connection.end("client")
         pass_time(clock, hub, 2)
-        leases.set_due(clock, max(0.0, hub._ticks.due_in()))
+        leases.set_due(clock, clock() + max(0.0, hub._ticks.due_in()))
         clock.advance(stop)
         leases.ring(late=True)
         hub.tick()
