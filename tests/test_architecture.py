@@ -44,7 +44,6 @@ STILL_TO_CUT = {
         "testing.contracts.store.StoreContract",
     },
     "large functions": {
-        "datastar.actions.__init__",
         "dispatch.explain.explain",
         "effects.previews.previews",
     },

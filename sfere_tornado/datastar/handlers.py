@@ -39,7 +39,7 @@ from ..web.handlers import SSEMixin
 from ..web.opening import set_stream_headers
 from ..web.origin import refuse_foreign_page
 from ..web.sockets import has_left, stream_of
-from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_json, signals_text
+from .signals import MAX_SIGNALS_DEPTH, MAX_SIGNALS_SIZE, check_signals, parse_json, sent_text
 from .text import html_text
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class DatastarMixin(SSEMixin):
             HTTPError: 400 when they are no JSON object or nested too deep, 413 when they are too large.
         """
         if self._signals is None:
-            text = signals_text(self.request, self.max_signals_size) if self.wants_stream else None
+            text = sent_text(self.request, self.max_signals_size) if self.wants_stream else None
             self._signals = (
                 {} if text is None else check_signals(self.read_json(text), self.max_signals_depth)
             )

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.web import HTTPError
 
+from .text import refuse_constant
+
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
-__all__ = ("MAX_SIGNALS_DEPTH", "MAX_SIGNALS_SIZE", "check_signals", "parse_json", "signals_text")
+__all__ = ("MAX_SIGNALS_DEPTH", "MAX_SIGNALS_SIZE", "check_signals", "parse_json", "sent_text")
 
 #: Bytes of a page's signals, 1 MiB. A page sends all of them with each request, so a thousandth of that is usual.
 MAX_SIGNALS_SIZE: Final = 1024 * 1024
@@ -35,7 +37,7 @@ _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def signals_text(request: HTTPServerRequest, max_size: int = MAX_SIGNALS_SIZE) -> str | None:
+def sent_text(request: HTTPServerRequest, max_size: int = MAX_SIGNALS_SIZE) -> str | None:
     """Return the JSON text of a request's signals, or None when it has none.
 
     Args:
@@ -61,19 +63,21 @@ def signals_text(request: HTTPServerRequest, max_size: int = MAX_SIGNALS_SIZE) -
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text says (RFC 8259); NaN and infinity, which Python would read, or make of a number, are none.
+    """Return what a JSON text says (RFC 8259).
+
+    NaN and infinity, which Python would read, or make of a number that is too large, are refused.
 
     Raises:
         HTTPError: 400 when it is no JSON, is nested beyond all measure, or has half of a surrogate pair, which could never
             be sent back.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(text, parse_constant=refuse_constant, parse_float=_finite)
         if _SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise HTTPError(400, reason="The signals are no JSON") from error
-    return found
+    return value
 
 
 def check_signals(signals: Any, max_depth: int = MAX_SIGNALS_DEPTH) -> dict[str, Any]:
@@ -96,10 +100,6 @@ def check_signals(signals: Any, max_depth: int = MAX_SIGNALS_DEPTH) -> dict[str,
             return signals
         level = inner
     raise HTTPError(400, reason=f"The signals are nested more than {max_depth} deep")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _finite(text: str) -> float:

@@ -17,14 +17,14 @@ from __future__ import annotations
 import json
 import re
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from ..errors import EffectShapeError, EventError, hint
 from ..wire.event_stream import Event, data_lines, data_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = (
     "DEFAULT_RETRY",
@@ -37,8 +37,8 @@ __all__ = (
     "checked",
     "elements_text",
     "fetch_expression",
-    "given_options",
     "html_text",
+    "refuse_constant",
     "script_element",
     "signals_json",
     "signals_text",
@@ -50,10 +50,10 @@ Mode: TypeAlias = Literal[
 Namespace: TypeAlias = Literal["html", "svg", "mathml"]
 
 #: How elements are put into the page. ``outer`` and ``inner`` morph, so that what did not change keeps its state.
-MODES: Final = ("outer", "inner", "replace", "prepend", "append", "before", "after", "remove")
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 #: In which namespace the browser makes the elements.
-NAMESPACES: Final = ("html", "svg", "mathml")
+NAMESPACES: Final[tuple[Namespace, ...]] = get_args(Namespace)
 
 #: Milliseconds after which Datastar comes back by itself; never sent, for it says nothing new.
 DEFAULT_RETRY: Final = 1000
@@ -61,68 +61,48 @@ DEFAULT_RETRY: Final = 1000
 #: Modes that find their target by the ids of the elements when there is no selector.
 _BY_ID: Final = ("outer", "replace")
 
-#: Options of each action with their defaults; ``id``, ``retry`` and ``conflate`` are those of ``send``.
-_ENVELOPE: Final = {"id": None, "retry": None}
-_REMOVAL: Final = {"use_view_transition": False, **_ENVELOPE}
-_ELEMENTS: Final = {
-    "selector": None,
-    "mode": "outer",
-    "namespace": "html",
-    "conflate": None,
-    **_REMOVAL,
-}
-_OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "patch_elements": _ELEMENTS,
-    "patch_elements_seq": _ELEMENTS,
-    "remove_elements": _REMOVAL,
-    "patch_signals": {"only_if_missing": False, "conflate": None, **_ENVELOPE},
-    "execute_script": {"auto_remove": True, "attributes": None, **_ENVELOPE},
-}
-
 #: A name of an attribute (WHATWG HTML, 13.1.2.3): no white space or control characters, none of these signs.
 _ATTRIBUTE: Final = re.compile(r"""[^\s"'<>/=\x00-\x1f\x7f-\x9f]+""")
 
 #: What could end a script's element, or be taken for the end of a page (WHATWG HTML, 4.12.1.3).
 _END_TAG: Final = re.compile(r"</(?=[a-z])", re.IGNORECASE)
 
-#: Signs that mean something in HTML, or in an expression of Datastar's, also inside of a string there.
+#: Signs that mean something in HTML, or in an expression of Datastar, also inside a string there.
 _SIGNS: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'$@"}
 
-#: What may stand in the address of a fetch as it is: everything but what could end the string, the attribute or the
-#: statement, or be taken for a signal or an action of the page.
+#: What may stand in the address of a fetch as it is: all that cannot end the string, the attribute or
+#: the statement, and cannot be taken for a signal or an action of the page.
 _SAFE_IN_URL: Final = "/:?#[]!&()*+,=%-._~"
 
 
-def checked(action: str, options: Any) -> dict[str, Any]:
+def checked(action: str, known: Mapping[str, Any], options: Any) -> dict[str, Any]:
     """Return the options of an action, checked, with the defaults of those that are left out.
 
+    Args:
+        action: its name, for the errors.
+        known: its options with their defaults.
+        options: a dict of options, or None.
+
     Raises:
-        EventError: for an unknown option, with the nearest right one, and for a value that may not stand on the wire or
-            that the client would refuse.
-        EffectShapeError: when the options are no dict.
+        EventError: for an unknown option, with the nearest right one, and for a value that may not
+            stand on the wire or that the client would refuse.
+        EffectShapeError: when the options are not a dict.
     """
-    known = _OPTIONS[action]
     if options is not None and not isinstance(options, dict):
         raise EffectShapeError(f"the options of {action} are a dict", options)
-    found = {**known, **(options or {})}
-    for option in found:
+    whole = {**known, **(options or {})}
+    for option in whole:
         if option not in known:
-            raise EventError(f"is no option of {action}; {hint(option, known)}", str(option))
+            raise EventError(f"is not an option of {action}; {hint(option, known)}", str(option))
     for option in ("use_view_transition", "only_if_missing", "auto_remove"):
-        if not isinstance(found.get(option, False), bool):
-            raise EventError(f"is True or False, not {found[option]!r}", option)
+        if not isinstance(whole.get(option, False), bool):
+            raise EventError(f"is True or False, not {whole[option]!r}", option)
     if "mode" in known:
-        _check_target(found)
-    if found.get("attributes") is not None:
-        _check_attributes(found["attributes"])
-    Event("", id=found["id"], retry=found["retry"])
-    return found
-
-
-def given_options(action: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Check the options of an action; returns those that are not the default."""
-    checked(action, options)
-    return {option: value for option, value in options.items() if value != _OPTIONS[action][option]}
+        _check_target(whole)
+    if whole.get("attributes") is not None:
+        _check_attributes(whole["attributes"])
+    Event("", id=whole["id"], retry=whole["retry"])
+    return whole
 
 
 def elements_text(elements: str, options: dict[str, Any]) -> str:
@@ -168,12 +148,12 @@ def signals_text(signals: Any, to_json: Callable[[Any], str], *, only_if_missing
     else:
         text = signals
         try:
-            found = (
-                json.loads(text, parse_constant=_refuse_constant) if isinstance(text, str) else None
+            value = (
+                json.loads(text, parse_constant=refuse_constant) if isinstance(text, str) else None
             )
         except (ValueError, RecursionError) as error:
-            raise EventError(f"is no JSON ({error})", "signals") from error
-        if not isinstance(found, dict):
+            raise EventError(f"is not valid JSON ({error})", "signals") from error
+        if not isinstance(value, dict):
             raise EventError("must be a dict, or the text of a JSON object", "signals")
     lines = [f"signals {line}" for line in data_lines(text)]
     return "\n".join(["onlyIfMissing true", *lines] if only_if_missing else lines)
@@ -226,13 +206,13 @@ def html_text(value: Any, field: str = "elements") -> str:
     Raises:
         EventError: for anything else.
     """
-    found = value.__html__() if hasattr(type(value), "__html__") else value
-    if not isinstance(found, str):
+    text = value.__html__() if hasattr(type(value), "__html__") else value
+    if not isinstance(text, str):
         raise EventError(
             f"must be a str, or an object with __html__, not {type(value).__name__}", field
         )
     # Exactly a str: what is safe markup by its type escapes what it is joined with.
-    return str.__str__(found)
+    return str.__str__(text)
 
 
 def check_html(value: Any) -> None:
@@ -295,5 +275,10 @@ def _attribute(name: str, value: Any) -> str:
     return f' {name}="{escape(str(value)).replace(chr(13), "&#13;").replace(chr(10), "&#10;")}"'
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and infinity in a JSON text, which Python would read (RFC 8259, 6).
+
+    Raises:
+        ValueError: always; ``json.loads`` calls this with the name of the constant.
+    """
+    raise ValueError(f"{name} is not a number of JSON")

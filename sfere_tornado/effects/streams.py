@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..streams.delivery import Delivery
     from ..streams.fanout import Fanout
 
-__all__ = ("StreamEffects", "close_sse", "receiver", "send", "sse_closed")
+__all__ = ("StreamEffects", "close_sse", "connection", "receiver", "send", "sse_closed")
 
 #: What the second argument of the effect ``send`` may hold.
 _SEND_OPTIONS: Final = frozenset({"event", "id", "retry", "conflate"})
@@ -86,6 +86,11 @@ def close_sse(*, reconnect: bool = False) -> Effect:
     return Effect(("close_sse", {"reconnect": reconnect}))
 
 
+def connection() -> Effect:
+    """Return the effect whose result is the target of the dispatch: a connection or a fan-out."""
+    return Effect(("connection",))
+
+
 def sse_closed() -> Effect:
     """Return the action that says that the connection of the dispatch has ended.
 
@@ -119,6 +124,7 @@ class StreamEffects(Registry):
         self._max_event_size = max_event_size
         self.effect("send", system_keys=["sse"])(self._send)
         self.effect("close_sse", system_keys=["sse"])(self._close_sse)
+        self.effect("connection", system_keys=["sse"])(self._connection)
         self.action("sse_closed")(self._sse_closed)
         self.effect("sse_opened", system_keys=["sse"])(self._answer)
         self.effect("request", system_keys=["request"])(self._answer)
@@ -153,6 +159,10 @@ class StreamEffects(Registry):
             options: ``reconnect``, whether the clients shall come back.
         """
         receiver(ctx, "close_sse").close(**({"reconnect": False} | (options or {})))
+
+    def _connection(self, ctx: Context) -> Connection | Fanout:
+        """Return the target of the dispatch."""
+        return receiver(ctx, "connection")
 
     def _sse_closed(self, state: Any) -> None:
         """Say that the connection of the dispatch has ended; the sfere interceptor purges it."""

@@ -1,6 +1,7 @@
 """Datastar's events: the protocol's cases byte by byte, the official encoder as a yardstick, and what is refused."""
 
 import importlib
+import inspect
 import json
 from html import unescape
 
@@ -26,7 +27,7 @@ from sfere_tornado.datastar.actions import (
     sse_post,
     sse_put,
 )
-from sfere_tornado.dispatch import Dispatcher
+from sfere_tornado.dispatch import Dispatcher, Effect
 from sfere_tornado.effects.keyed import KeyedEffects
 from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.errors import EffectShapeError, EventError, NoConnectionError
@@ -646,6 +647,23 @@ def test_modes_and_namespaces_are_named():
         assert (
             "mode" in patched(received(patch_elements("<p></p>", selector="#a", mode=mode)))
         ) == (mode != "outer")
+
+
+def test_the_options_of_an_action_are_those_of_its_constructor():
+    """What a constructor takes, its action takes: the table is read from the signature."""
+    for constructor, content in (
+        (patch_elements, "<p></p>"),
+        (patch_elements_seq, ["<p></p>"]),
+        (remove_elements, "#a"),
+        (patch_signals, {"a": 1}),
+        (execute_script, "go()"),
+    ):
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
+        options = {parameter.name: parameter.default for parameter in parameters}
+        plain = received(Effect((constructor.__name__, content)))
+        assert received(Effect((constructor.__name__, content, options))) == plain
+        unknown = refused(Effect((constructor.__name__, content, {**options, "colour": 1})))
+        assert "is not an option" in str(unknown)
 
 
 def test_a_stream_is_closed_by_the_same_effect():
