@@ -177,6 +177,8 @@ def as_exclusion(value: object) -> Pattern | frozenset[Key]:
         isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], tuple)
     ):
         return as_pattern(value)
+    if value in ((), frozenset()):
+        return frozenset()
     if not isinstance(value, (tuple, list, set, frozenset)):
         raise KeyShapeError("exclude takes a set or list of keys, or one pattern", value)
     return frozenset([as_key(key) for key in value])

@@ -29,7 +29,7 @@ from ..errors import RegistryError, hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .context import Context
+    from .run import Context
 
 __all__ = ("STAGES", "Chain", "Interceptor", "Stage", "check_interceptor", "fail_fast")
 

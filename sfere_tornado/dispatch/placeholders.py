@@ -24,8 +24,8 @@ from .effect import Effect, as_effects
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .context import Context
     from .dispatched import Steps
+    from .run import Context
 
 __all__ = ("MAX_PLACEHOLDER_DEPTH", "fill", "fill_items")
 

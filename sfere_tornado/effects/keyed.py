@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..dispatch import Effect, Registry
 from ..errors import EffectShapeError, KeyShapeError
-from ..keys import DEFAULT_SCOPE, Exclude, Key, KeyLike, Pattern, PatternLike, as_key, as_pattern
+from ..keys import (
+    DEFAULT_SCOPE,
+    Exclude,
+    Key,
+    KeyLike,
+    PatternLike,
+    as_exclusion,
+    as_key,
+    as_pattern,
+)
 from ..streams.connection import Connection
 from ..streams.delivery import Delivery
 from ..streams.writer import AT_ONCE
@@ -130,10 +139,15 @@ def broadcast(
         KeyShapeError: when pattern or exclude has another shape.
         EffectShapeError: when one of the effects is not an effect.
     """
-    options = {"pattern": as_pattern(pattern), "exclude": _excluded(exclude), "each": each}
+    options = {
+        "pattern": as_pattern(pattern),
+        "exclude": frozenset() if exclude == () else as_exclusion(exclude),
+        "each": each,
+    }
     if here:
         options["here"] = True
-    return Effect(("broadcast", options, *_checked(effects)))
+    _check(effects)
+    return Effect(("broadcast", options, *effects))
 
 
 def with_connection(key: KeyLike, *effects: Effect) -> Effect:
@@ -150,14 +164,14 @@ def with_connection(key: KeyLike, *effects: Effect) -> Effect:
         KeyShapeError: when it is not a valid key.
         EffectShapeError: when one of the effects is not an effect.
     """
-    return Effect(("with_connection", as_key(key), *_checked(effects)))
+    _check(effects)
+    return Effect(("with_connection", as_key(key), *effects))
 
 
-def _checked(effects: tuple[Any, ...]) -> tuple[Any, ...]:
+def _check(effects: tuple[Any, ...]) -> None:
     for each in effects:
         if not isinstance(each, tuple):
             raise EffectShapeError("an effect in it is not an effect", each)
-    return effects
 
 
 def default_scope(ctx: Context) -> str:
@@ -292,16 +306,3 @@ async def _later(result: BroadcastResult, nested: Sequence[Dispatched]) -> Broad
     for one in nested:
         await one
     return result
-
-
-def _excluded(exclude: Any) -> Pattern | frozenset[Key]:
-    """Tell one pattern from several keys: what begins with a tuple is several keys, unless it is a Pattern already."""
-    if exclude == ():
-        return frozenset()
-    if isinstance(exclude, Pattern) or (
-        isinstance(exclude, tuple) and len(exclude) == 2 and not isinstance(exclude[0], tuple)
-    ):
-        return as_pattern(exclude)
-    if not isinstance(exclude, (tuple, list, set, frozenset)):
-        raise KeyShapeError("exclude takes a set or list of keys, or one pattern", exclude)
-    return frozenset(as_key(key) for key in exclude)

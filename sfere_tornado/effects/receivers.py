@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..keys import as_pattern
+from ..keys import Pattern, as_pattern
 from ..streams.fanout import Fanout
 from ..streams.writer import check_name
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from ..history import History
-    from ..keys import Exclude, Key, Pattern, PatternLike
+    from ..keys import Exclude, Key, PatternLike
     from ..stores import Store
     from ..streams.connection import Connection
     from ..streams.delivery import Delivery
@@ -50,7 +50,7 @@ class Receivers:
         Raises:
             KeyShapeError: when pattern or exclude has another shape.
         """
-        wanted = as_pattern(pattern)
+        wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
         connections = self._store.connections(wanted, exclude=exclude)
         return self._address(connections, wanted, exclude)
 
@@ -121,6 +121,7 @@ class Kept(Fanout):
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
         """Keep one encoded event, and deliver it with its id to all; see :meth:`.Fanout.deliver`."""
         if self.pattern is not None:
-            check_name(name)
+            if name is not None:
+                check_name(name)
             payload = self.history.append(self.pattern, payload, self.exclude)
         return super().deliver(payload, name)

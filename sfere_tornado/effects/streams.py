@@ -61,7 +61,8 @@ def send(
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
         TypeError: when conflate is not hashable.
     """
-    check_name(conflate)
+    if conflate is not None:
+        check_name(conflate)
     if event is None and id is None and retry is None and conflate is None:
         return Effect(("send", data))
     check_fields(event, id, retry)
@@ -146,8 +147,9 @@ class StreamEffects(Registry):
                 raise TypeError(f"send has no option {unknown!r}; {hint(unknown, _SEND_OPTIONS)}")
             check_fields(event, event_id, retry)
             # Before a history keeps the event, which would be replayed but was never delivered.
-            check_name(name)
-            if isinstance(target, Kept):
+            if name is not None:
+                check_name(name)
+            if event_id is not None and isinstance(target, Kept):
                 target.check(event_id)
         payload = encode_fields(data_text(data), event, event_id, retry, self._max_event_size)
         return target.deliver(payload, name)

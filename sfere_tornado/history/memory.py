@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..defaults import MAX_EVENT_SIZE
 from ..errors import EventError, EventTooLargeError
-from ..keys import ANY, Key, as_exclusion, as_key, as_pattern
+from ..keys import ANY, Key, Pattern, as_exclusion, as_key, as_pattern
 from ..wire.event_stream import encode
 from .base import Mark, Replay
 from .log import Address, Keep, Log, Record
@@ -157,7 +157,7 @@ class MemoryHistory:
 
         The id stands where :func:`.encode` writes it: behind the type, before everything else.
         """
-        line = f"id: {self.position + 1}-{self.tag}\n".encode("ascii")
+        line = b"id: %d-%b\n" % (self.position + 1, (self._tag or self.tag).encode("ascii"))
         if payload.startswith(b"event: "):
             end = payload.index(b"\n") + 1
             payload = payload[:end] + line + payload[end:]
@@ -174,7 +174,10 @@ class MemoryHistory:
             KeyShapeError: when pattern or exclude has another shape.
             EventTooLargeError: when it is too large with its id; nothing was kept.
         """
-        address = Address(as_pattern(pattern), as_exclusion(exclude))
+        address = Address(
+            pattern if type(pattern) is Pattern else as_pattern(pattern),
+            frozenset() if exclude in ((), frozenset()) else as_exclusion(exclude),
+        )
         category = address.pattern[1][0]
         keep = self.categories.get(category, self.keep)
         if keep.count == 0:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..wire.event_stream import Event, encode
+from ..wire.event_stream import encode_fields
 from . import diff
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ class PresenceEvents:
         )
 
     def _event(self, name: str, fields: str) -> bytes:
-        return encode(Event(f'{{"now":{self._seconds(self._room.timer())},{fields}}}', name))
+        now = self._seconds(self._room.timer())
+        return encode_fields(f'{{"now":{now},{fields}}}', name, None, None)
 
     def _text(self, of: Member | Change) -> str:
         kept = self._texts.get(of.key)
@@ -128,7 +129,7 @@ class PresenceEvents:
 
     def _entry(self, of: Member | Change, **more: Any) -> str:
         metas = [{**meta._asdict(), "since": self._seconds(meta.since)} for meta in of.metas]
-        return f"{_to_json(str(of.key.id))}:{_to_json({'away': of.away, 'metas': metas, **more})}"
+        return f"{_to_json(str(of.key.inner[1]))}:{_to_json({'away': of.away, 'metas': metas, **more})}"
 
     def _seconds(self, time: float) -> float:
         return round(time - self._began, 3)

@@ -195,7 +195,7 @@ class PresenceFeed:
 
     def state(self, key: Key) -> list[bytes]:
         """Return the events that tell who is here, in the scope and category of a key."""
-        return self._events.state(self.roster.announced(Pattern(key.scope, (key.category, ANY))))
+        return self._events.state(self.roster.announced(Pattern(key.scope, (key.inner[0], ANY))))
 
     def _wait(self, key: Key, departing: list[tuple[Connection, Key | None]]) -> bool:
         """Keep replaced connections until their successor arrives; return whether there is one."""
@@ -216,14 +216,19 @@ class PresenceFeed:
                 meta = {**meta, error.field: None}
 
     def _is_announced(self, key: Key) -> bool:
-        return self._announced is None or key.category in self._announced
+        return self._announced is None or key.inner[0] in self._announced
 
     def _tell(self, changes: list[Change]) -> None:
         if self._set_alarm is not None:
             self._set_alarm()
         if not changes:
             return
-        self._send(change for change in changes if self._is_announced(change.key))
+        announced = self._announced
+        self._send(
+            changes
+            if announced is None
+            else [change for change in changes if change.key.inner[0] in announced]
+        )
         if not self._callbacks:
             return
         for change in changes:
@@ -234,7 +239,7 @@ class PresenceFeed:
         """Send diffs to the members of the same scope and category; newcomers have their state."""
         places: dict[tuple[Any, Any], list[Change]] = {}
         for change in changes:
-            places.setdefault((change.key.scope, change.key.category), []).append(change)
+            places.setdefault((change.key.scope, change.key.inner[0]), []).append(change)
         for (scope, category), changed in places.items():
             newcomers = {change.key for change in changed if change.kind == "joined"}
             receivers = self._store.connections(Pattern(scope, (category, ANY)), exclude=newcomers)

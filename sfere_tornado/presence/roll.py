@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..keys import ANY, Key, as_pattern
+from ..keys import ANY, Key, Pattern, as_pattern
 from .states import MemberState
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ class Roll:
 
     def find(self, key: Key) -> MemberState | None:
         """Return the member of a key, if there is one."""
-        group = self._groups.get((key.scope, key.category))
+        group = self._groups.get((key.scope, key.inner[0]))
         return None if group is None else group.get(key)
 
     def enter(self, key: Key) -> MemberState:
         """Add a member under a key that has none."""
         state = MemberState(key)
-        self._groups.setdefault((key.scope, key.category), {})[key] = state
+        self._groups.setdefault((key.scope, key.inner[0]), {})[key] = state
         self.size += 1
         return state
 
     def remove(self, state: MemberState) -> None:
         """Remove a member."""
-        place = (state.key.scope, state.key.category)
+        place = (state.key.scope, state.key.inner[0])
         group = self._groups[place]
         del group[state.key]
         if not group:
@@ -58,7 +58,7 @@ class Roll:
         Raises:
             KeyShapeError: when it is no pattern.
         """
-        scope, (category, item_id) = as_pattern(pattern)
+        scope, (category, item_id) = pattern if type(pattern) is Pattern else as_pattern(pattern)
         if scope is not ANY and category is not ANY:
             places = [(scope, category)]
         else:
@@ -78,4 +78,4 @@ class Roll:
 
     def beside(self, key: Key) -> dict[Key, MemberState]:
         """Return the members of a key's scope and category; the caller must not change the dict."""
-        return self._groups.get((key.scope, key.category), {})
+        return self._groups.get((key.scope, key.inner[0]), {})

@@ -25,7 +25,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import PresenceFullError
-from ..keys import ANY, as_key
+from ..keys import ANY, Key, as_key
 from ..reasons import check_departure_reason
 from .records import Change, Grace, Member, Meta, check_meta
 from .rules import Rules
@@ -34,7 +34,6 @@ from .states import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..keys import Key
     from .records import Reason
     from .states import MemberState
 
@@ -127,19 +126,19 @@ class Presence:
             MetaError: when tab, device or data is not what it may be.
             PresenceFullError: when the room is full; nothing has changed then.
         """
-        wanted = as_key(key)
+        wanted = key if type(key) is Key else as_key(key)
         check_meta(tab, device, data)
         rules = self._rules
         state = rules.roll.find(wanted)
         if state is None:
-            if len(self) >= self.max_members and not rules.absent:
+            if rules.roll.size >= self.max_members and not rules.absent:
                 raise PresenceFullError(wanted, self.max_members)
         elif id(connection) in state.open:
             return []
         now = self.timer()
         changes: list[Change] = []
         state = self._present(wanted, now, changes)
-        if state is None and len(self) >= self.max_members:
+        if state is None and rules.roll.size >= self.max_members:
             rules.give_up(next(iter(rules.absent)), changes)
         # Whoever has left meanwhile has left before the newcomer came, and the newcomer is not among those who remained.
         changes = self._told(changes, now)
@@ -269,7 +268,7 @@ class Presence:
 
     def member(self, key: object) -> Member | None:
         """Return one member as it is at this moment, or None when it is not here."""
-        state = self._rules.roll.find(as_key(key))
+        state = self._rules.roll.find(key if type(key) is Key else as_key(key))
         if state is None or state.is_over(self.timer()):
             return None
         return Member(state.key, state.metas(), state.away)
@@ -296,12 +295,12 @@ class Presence:
 
     def is_open(self, key: object, connection: object) -> bool:
         """Tell whether a connection has arrived under a key, and has not departed."""
-        state = self._rules.roll.find(as_key(key))
+        state = self._rules.roll.find(key if type(key) is Key else as_key(key))
         return state is not None and id(connection) in state.open
 
     def connections(self, key: object, tab: str | None = None) -> list[Any]:
         """Return the open connections of a member, or of one of its tabs, in order of arrival."""
-        state = self._rules.roll.find(as_key(key))
+        state = self._rules.roll.find(key if type(key) is Key else as_key(key))
         return (
             []
             if state is None
@@ -310,7 +309,7 @@ class Presence:
 
     def _present(self, key: object, now: float, changes: list[Change]) -> MemberState | None:
         """Return a member that is here, having let it go if its grace has ended."""
-        wanted = as_key(key)
+        wanted = key if type(key) is Key else as_key(key)
         state = self._rules.roll.find(wanted)
         if state is not None:
             self._rules.catch_up(state, now, changes)
@@ -331,7 +330,7 @@ class Presence:
         remaining: dict[tuple[Any, Any], tuple[Key, ...]] = {}
         for number, change in enumerate(changes):
             if change.kind == "left":
-                place = (change.key.scope, change.key.category)
+                place = (change.key.scope, change.key.inner[0])
                 if place not in remaining:
                     remaining[place] = self._rules.remaining(change.key, now)
                 changes[number] = change._replace(remaining=remaining[place])

@@ -48,7 +48,7 @@ class Rules:
 
     def grace_of(self, state: MemberState) -> Grace:
         """Return how long the departures of a member wait."""
-        return self._categories.get(state.key.category, self._grace)
+        return self._categories.get(state.key.inner[0], self._grace)
 
     def open(self, stream: Stream) -> None:
         """Add an open stream to its member."""

@@ -175,8 +175,19 @@ class Index(Generic[C]):
 
     def members(self, pattern: Key | Pattern) -> dict[int, C]:
         """Return the connections that match, by identity; the caller must not change the dict."""
-        mask = _mask(pattern)
-        return self._members(mask, _bounds(pattern)[mask])
+        # As _mask, and _bounds of the one mask: this is what each broadcast asks.
+        scope, inner = pattern
+        category, item_id = inner
+        if scope is ANY:
+            if item_id is ANY:
+                mask, bound = (0, None) if category is ANY else (2, category)
+            else:
+                mask, bound = (4, item_id) if category is ANY else (6, inner)
+        elif item_id is ANY:
+            mask, bound = (1, scope) if category is ANY else (3, (scope, category))
+        else:
+            mask, bound = (5, (scope, item_id)) if category is ANY else (7, pattern)
+        return self._members(mask, bound)
 
     def entries(self, pattern: Key | Pattern) -> Iterator[Entry[C]]:
         """Return the entries that match, in order of their connections."""

@@ -165,7 +165,9 @@ class IndexedStore(Store[C]):
     def connections(self, pattern: object, exclude: object = ()) -> list[C]:
         """Return the connections whose key matches, each once; see :meth:`.Store.connections`."""
         wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
-        excluded: Pattern | Collection[Key] = () if exclude == () else as_exclusion(exclude)
+        excluded: Pattern | Collection[Key] = (
+            () if exclude == () or exclude == frozenset() else as_exclusion(exclude)
+        )
         ended = self._catch_up()
         members = self._entries.members(wanted, ended)
         if excluded:
