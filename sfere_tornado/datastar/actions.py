@@ -1,9 +1,9 @@
 """Datastar: patches of a page and of its signals, each an action that becomes one ``send``.
 
-``patch_elements``, ``patch_elements_seq``, ``remove_elements``, ``patch_signals`` and ``execute_script``
-only put the text of an event together. What goes out is the effect ``send``, as for every other event:
-interceptors see it there, and a broadcast encodes it once. Each action has a constructor of the same name,
-which checks its options where they are written.
+``patch_elements``, ``patch_elements_seq``, ``remove_elements``, ``patch_signals`` and
+``execute_script`` only put the text of an event together. What goes out is the effect ``send``, as
+for every other event: interceptors see it there, and a broadcast encodes it once. Each action has a
+constructor of the same name, which checks its options where they are written.
 
 A string is HTML, or JavaScript, by the caller's word. Escape what came from people first, with
 ``html.escape``, a template or ``json.dumps``. An object with ``__html__`` has done that itself.
@@ -88,13 +88,14 @@ def patch_elements(
         namespace: one of :data:`NAMESPACES`.
         use_view_transition: let the browser animate the change, where it can.
         id: the event's, which comes back as ``Last-Event-ID``; an empty one is left out.
-        retry: the client's new reconnection time in milliseconds; 0 and :data:`DEFAULT_RETRY` change
-            nothing.
+        retry: the client's new reconnection time in milliseconds; 0 and :data:`DEFAULT_RETRY`
+            change nothing.
         conflate: as for :func:`~sfere_tornado.effects.streams.send`: a newer event of the name may
             replace an older one that waits.
 
     Returns:
-        ``("patch_elements", elements)``, followed by a dict of the options that are not the default.
+        ``("patch_elements", elements)``, followed by a dict of the options that are not the
+        default.
 
     Raises:
         EventError: when an option may not stand on the wire, or the client would refuse it.
@@ -201,8 +202,8 @@ def patch_signals(
         conflate: as for :func:`patch_elements`.
 
     Raises:
-        EventError: when ``signals`` is something else, or an option is wrong. NaN, and other values that
-            JSON cannot say, are refused when the action is expanded, before anything is sent.
+        EventError: when ``signals`` is something else, or an option is wrong. NaN, and other values
+            that JSON cannot say, are refused when the action is expanded, before anything is sent.
     """
     if not isinstance(signals, (dict, str, tuple)):
         raise EventError(
@@ -229,12 +230,12 @@ def execute_script(
     r"""Return the action that runs JavaScript in the page.
 
     Args:
-        script: JavaScript, by the caller's word; put values into it with ``json.dumps``, never as they
-            are. A ``</`` before a letter reaches the browser as ``<\/``, which in a string or a pattern
-            means the same.
+        script: JavaScript, by the caller's word; put values into it with ``json.dumps``, never as
+            they are. A ``</`` before a letter reaches the browser as ``<\/``, which in a string or
+            a pattern means the same.
         auto_remove: take the script element out of the page when it has run.
-        attributes: of the script element: strings or numbers, True for an attribute without a value,
-            False or None to leave it out.
+        attributes: of the script element: strings or numbers, True for an attribute without a
+            value, False or None to leave it out.
         id: as for :func:`patch_elements`.
         retry: as for :func:`patch_elements`.
 
@@ -273,8 +274,8 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
 def sse_get(url: str) -> str:
     """Return the expression that makes the page GET a URL, for an attribute such as ``data-init``.
 
-    It is ``@get('/events')`` for ``/events``. Signs that could end the string, or a quoted attribute, are
-    percent-encoded; a template escapes the rest.
+    It is ``@get('/events')`` for ``/events``. Signs that could end the string, or a quoted
+    attribute, are percent-encoded; a template escapes the rest.
     """
     return fetch_expression("get", url)
 
@@ -303,9 +304,10 @@ class Datastar(Registry):
     """The actions for Datastar pages, for ``Hub(registries=[Datastar()])``.
 
     Args:
-        to_json: writes signals; by default compact JSON, and an error for a value that JSON cannot say.
-        signals_as_state: give actions the state ``{"signals": ...}``, the signals that the page sent with
-            its request. False where the application has a ``system_to_state`` of its own.
+        to_json: writes signals; by default compact JSON, and an error for a value that JSON cannot
+            say.
+        signals_as_state: give actions the state ``{"signals": ...}``, the signals that the page
+            sent with its request. False where the application has a ``system_to_state`` of its own.
     """
 
     def __init__(

@@ -1,38 +1,43 @@
 """Datastar on request handlers: a verb method reads signals and returns effects, or HTML.
 
-What becomes of what a verb method returns, for a request of Datastar's:
+What becomes of what a verb method returns, for a request that Datastar makes:
 
-- *effects* go to a stream. A verb of ``stream_verbs`` (GET) opens one of its own, always: a tab that is opened, reloaded or
-  shown again must get one, whoever else has one under the same key. Another verb uses the open stream of its
-  ``connection_key`` and is answered 204; where there is none it opens one too. A stream that was opened is stored, and
-  stays open, unless ``with_open_sse`` says that it ends with these effects.
-- *HTML*, a string or an object with ``__html__``, is the answer itself; Datastar patches it in by its ids.
+- *effects* go to a stream. A verb of ``stream_verbs`` (GET) always opens one of its own: a tab that
+  is opened, reloaded or shown again must get one, also where another stream has the same key.
+  Another verb uses the open stream of its ``connection_key`` and is answered 204; where there is
+  none it opens one too. A stream that was opened is stored, and stays open, unless
+  ``with_open_sse`` says that it ends with these effects.
+- *HTML*, a string or an object with ``__html__``, is the answer itself; Datastar patches it in by
+  its ids.
 - *None*: the method has answered by itself, or there is nothing to answer, which is 204.
 
-For an ordinary request effects are not run, and it is answered 406; HTML is what it always is.
+For an ordinary request effects are not run, and it is answered 406; HTML is answered as HTML.
 
-Closing is always explicit. To Datastar a clean end means "do not come back" and a cut "come back": ``close_sse()`` says
-the one, ``close_sse(reconnect=True)`` the other. It also makes a POST again whose stream was cut; so what a POST opens
-should be short, or bear being repeated.
+Closing is always explicit. To Datastar a clean end means "do not come back" and a cut "come back":
+``close_sse()`` says the first, ``close_sse(reconnect=True)`` the second. Datastar also makes a POST
+again whose stream was cut. So what a POST opens should be short, or allow to be repeated.
 
-Others may read the same stream. To ``EventSource`` Datastar's events are events by their names; what htmx's extension is to
-swap in, ``sse-swap="news"``, goes out as ``send(html, event="news")``, which Datastar ignores, as it does every event
-whose name does not begin with ``datastar``.
+Other clients may read the same stream. To ``EventSource`` Datastar's events are events by their
+names. What htmx's extension is to swap in, ``sse-swap="news"``, goes out as
+``send(html, event="news")``. Datastar ignores that, as it does every event whose name does not
+begin with ``datastar``.
 
 Laws:
 
-- **An error never reaches the page.** What a verb method raises is Tornado's to answer, in its general words, and to log;
-  what an effect raises is logged, and the stream goes on.
-- **A page of another site runs no method**, as far as the request is one for a stream: it is refused before.
+- **An error never reaches the page.** Tornado answers what a verb method raises, in its general
+  words, and logs it. What an effect raises is logged, and the stream goes on.
+- **A page of another site runs no method** that could change something, and none that opens a
+  stream: the request is refused before.
 """
 
 from __future__ import annotations
 
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
 
 from tornado.web import HTTPError, RequestHandler
 
+from ..dispatch import effect
 from ..errors import EffectShapeError
 from ..streams.connection import Connection
 from ..web.handlers import SSEMixin
@@ -48,28 +53,42 @@ if TYPE_CHECKING:
     from tornado.web import Application
 
     from ..dispatch import Context
+    from ..dispatch.effect import Effects
     from ..streams.fanout import Fanout
     from ..web.opening import Opening
 
-__all__ = ("DatastarHandler", "DatastarMixin")
+__all__ = ("Answer", "DatastarHandler", "DatastarMixin", "HasHTML")
 
-#: What the method ``get`` returns that nobody has overridden: a stream for whoever asks, with what ``on_open`` returns.
-_OPEN: Final = object()
+#: What can be the answer of a verb method: effects, HTML, or None.
+Answer: TypeAlias = "Effects | str | HasHTML"
+
+#: What the method ``get`` returns where no class has overridden it: a stream with what ``on_open``
+#: returns.
+_OPEN: Final = effect("open_stream")
 
 #: Methods that change nothing (RFC 9110, 9.2.1), and that a link on another site may use.
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
+class HasHTML(Protocol):
+    """**Protocol:** an object that knows its own HTML, as those of templates and markupsafe do."""
+
+    def __html__(self) -> str:
+        """Return the HTML."""
+
+
 class DatastarMixin(SSEMixin):
-    """Makes verb methods functions from signals to effects; put it before a handler class of your own or of a host.
+    """Makes verb methods functions from signals to effects; put it before a handler class.
 
     The hub needs the actions: ``Hub(registries=[Datastar()])``.
     """
 
-    #: Whether a stream that is opened for returned effects ends with them, and is not stored; a verb method may set it.
+    #: Whether a stream that is opened for returned effects ends with them, and is not stored; a
+    #: verb method may set it.
     with_open_sse: bool = False
 
-    #: Where returned effects go, in place of the open stream of the key or a new one; a verb method may set it.
+    #: Where returned effects go, in place of the open stream of the key or a new one; a verb method
+    #: may set it.
     answer_on: Connection | Fanout | None = None
 
     #: Bytes that signals may have; more is answered 413.
@@ -79,38 +98,42 @@ class DatastarMixin(SSEMixin):
     max_signals_depth: ClassVar[int] = MAX_SIGNALS_DEPTH
 
     if TYPE_CHECKING:
-        # Methods of applications return effects.
-        post: Callable[..., Any]
-        put: Callable[..., Any]
-        patch: Callable[..., Any]
-        delete: Callable[..., Any]
+        # Methods of applications return answers, where those of Tornado return None: hence the
+        # ignored errors, here and for ``get``.
+        post: Callable[..., Answer | Awaitable[Answer]]  # type: ignore[assignment]
+        put: Callable[..., Answer | Awaitable[Answer]]  # type: ignore[assignment]
+        patch: Callable[..., Answer | Awaitable[Answer]]  # type: ignore[assignment]
+        delete: Callable[..., Answer | Awaitable[Answer]]  # type: ignore[assignment]
 
     def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
         self._signals: dict[str, Any] | None = None
-        self._returned: Any = None
+        self._returned: Effects = None
         super().__init__(application, request, **kwargs)
 
     @property
     def is_datastar(self) -> bool:
-        """Whether Datastar made the request. A page of another site cannot say so without being asked for leave first."""
+        """Whether Datastar made the request; a page of another site cannot say so without CORS."""
         return self.request.headers.get("Datastar-Request", "").lower() == "true"
 
     @property
     def wants_stream(self) -> bool:
-        """Whether whoever made the request reads event streams: Datastar, a browser's ``EventSource``, or htmx 4."""
+        """Whether the client reads event streams, as Datastar, ``EventSource`` and htmx 4 do."""
         accepted = self.request.headers.get("Accept", "").lower().split(",")
         return self.is_datastar or any(
-            one.split(";")[0].strip() == "text/event-stream" for one in accepted
+            kind.split(";")[0].strip() == "text/event-stream" for kind in accepted
         )
 
     @property
     def signals(self) -> dict[str, Any]:
         """The signals of the page; empty for an ordinary request and for a form.
 
-        They are the client's word: check them, and take nothing from them that decides who somebody is.
+        They are the client's word: check them, and take nothing from them that says who the user
+        is.
 
         Raises:
-            HTTPError: 400 when they are no JSON object or nested too deep, 413 when they are too large.
+            HTTPError: 400 when they are not a JSON object or are nested deeper than
+                :attr:`max_signals_depth`, 413 when they have more than :attr:`max_signals_size`
+                bytes.
         """
         if self._signals is None:
             text = sent_text(self.request, self.max_signals_size) if self.wants_stream else None
@@ -120,45 +143,57 @@ class DatastarMixin(SSEMixin):
         return self._signals
 
     def read_json(self, text: str) -> Any:
-        """Return what the text of the signals says; for overriding, and whatever that raises is the request's error."""
+        """Return what the text of the signals says; for overriding.
+
+        An exception is the request's error.
+
+        Args:
+            text: JSON, within the bounds.
+        """
         return parse_json(text)
 
-    def get(self, *args: str, **kwargs: str) -> Any:
-        """Open a stream, for whoever asks; :meth:`on_open` returns what it begins with."""
+    def get(self, *args: Any, **kwargs: Any) -> Answer | Awaitable[Answer]:  # type: ignore[override]
+        """Open a stream, for every client; :meth:`on_open` returns what it begins with."""
         return _OPEN
 
     def presence_meta(self) -> Mapping[str, Any]:
-        """Return what presence is to know of the stream; for overriding.
+        """Return what presence records of the stream; for overriding.
 
-        As of every stream, and that somebody looks: Datastar has no stream open in a hidden tab.
+        As of every stream, and that the tab is in view: Datastar has no stream open in a hidden
+        tab.
         """
         meta = super().presence_meta()
         return {**meta, "hidden": False} if self.is_datastar else meta
 
-    async def head(self, *args: str, **kwargs: str) -> None:
-        """Answer with the headers of the stream alone; where ``get`` may be a page, only to who reads streams.
+    async def head(self, *args: Any, **kwargs: Any) -> None:
+        """Answer with the headers of the stream alone.
 
         Raises:
-            HTTPError: 405 for others.
+            HTTPError: 405 where ``get`` is overridden, so that it may be a page, and the client
+                does not read event streams.
         """
         if type(self).get is not DatastarMixin.get and not self.wants_stream:
             raise HTTPError(405)
         set_stream_headers(self, keep=True)
 
     def intercepts(self, verb: str) -> bool:
-        """Tell whether a verb's method runs inside the chain; all do, and the stream is opened after it."""
+        """Return whether a verb's method runs inside the chain; all do, before the stream opens."""
         return True
 
     async def _run_chain(self, verb: str, *args: Any, **kwargs: Any) -> None:
         if self.wants_stream or self.request.method not in _SAFE:
             # Whatever the request says of itself: a form, or a script that may not read the answer,
-            # can make a browser send it with the user's cookies. A link may lead to a page.
+            # can make a browser send it with the user's cookies. A link may lead to a page, so GET
+            # is refused only where it would open a stream.
             refuse_foreign_page(self.request, self.check_origin)
         await super()._run_chain(verb, *args, **kwargs)
-        # Not kept: they would be there as long as the stream.
+        if self._returned is not None:
+            await self._open(self._take_returned(), ends=self.with_open_sse)
+
+    def _take_returned(self) -> Effects:
+        # Nothing keeps them: they would be there as long as the stream.
         returned, self._returned = self._returned, None
-        if returned is not None:
-            await self._open(returned, ends=self.with_open_sse)
+        return returned
 
     def _request_data(self) -> Mapping[str, Any]:
         return {"signals": self.signals}
@@ -172,7 +207,7 @@ class DatastarMixin(SSEMixin):
             await answered
 
     def _answer(self, ctx: Context, value: Any) -> Any:
-        """Make the answer of what the verb method returned; returns the dispatch of effects that go to an open stream."""
+        """Answer with what the verb method returned; return the dispatch for an open stream."""
         if value is None or self._finished:
             self._answer_nothing()
         elif value is _OPEN:
@@ -195,7 +230,7 @@ class DatastarMixin(SSEMixin):
         if to is not None and not to.closed:
             self._answer_nothing()
         elif not opens and has_left(stream_of(self.request)):
-            # Whatever is for others happens all the same.
+            # What the effects send to others is sent all the same.
             to = Connection(remote=self.request.remote_ip or "")
             to.end("client")
         else:
@@ -218,4 +253,4 @@ class DatastarMixin(SSEMixin):
 
 
 class DatastarHandler(DatastarMixin, RequestHandler):
-    """A request handler whose verb methods return effects for a Datastar page; see :class:`DatastarMixin`."""
+    """A request handler whose verb methods return effects; see :class:`DatastarMixin`."""

@@ -1,9 +1,9 @@
-"""The signals that a Datastar page sends with a request: read, and bounded, before anything is done with them.
+"""The signals that a Datastar page sends with a request: bounded, then read.
 
-GET and DELETE have them in the query, as ``datastar``; the other verbs have them as the body, in JSON. A form has none:
-its fields are Tornado's arguments.
+GET and DELETE have them in the query, as ``datastar``; the other verbs have them as the body, in
+JSON. A form has none: its fields are Tornado's arguments.
 
-Law: **nothing of a stranger's is parsed without bounds**, and what is refused is refused with a text that says why.
+Law: **nothing that a client sends is parsed without bounds**, and an error says why it was refused.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_SIGNALS_DEPTH", "MAX_SIGNALS_SIZE", "check_signals", "parse_json", "sent_text")
 
-#: Bytes of a page's signals, 1 MiB. A page sends all of them with each request, so a thousandth of that is usual.
+#: Bytes of a page's signals, 1 MiB. A page sends all of them with each request, so a thousandth of
+#: that is usual.
 MAX_SIGNALS_SIZE: Final = 1024 * 1024
 
-#: Dicts and lists within each other. Deeper is no state of a page, and recursive code downstream would suffer from it.
+#: Dicts and lists within each other, 32. No page has a state that is deeper, and deep data would
+#: break recursive code of the application.
 MAX_SIGNALS_DEPTH: Final = 32
 
 #: Verbs without a body, in Datastar's view.
@@ -68,8 +70,8 @@ def parse_json(text: str) -> Any:
     NaN and infinity, which Python would read, or make of a number that is too large, are refused.
 
     Raises:
-        HTTPError: 400 when it is no JSON, is nested beyond all measure, or has half of a surrogate pair, which could never
-            be sent back.
+        HTTPError: 400 when it is not valid JSON, is nested deeper than Python can read, or has half
+            of a surrogate pair, which could never be sent back.
     """
     try:
         value = json.loads(text, parse_constant=refuse_constant, parse_float=_finite)

@@ -1,14 +1,15 @@
 """The text of Datastar's events, version 1 of the protocol; knows no dispatch.
 
-There are two types of event, ``datastar-patch-elements`` and ``datastar-patch-signals``. Each line of their data is a name,
-one space and a value: first the options that are not the default, then the content, each of its lines with the name
-before it. An empty line of HTML is ``elements`` and the space: without the space the client loses it.
+There are two types of event, ``datastar-patch-elements`` and ``datastar-patch-signals``. Each line
+of their data is a name, one space and a value: first the options that are not the default, then the
+content, each of its lines with the name before it. An empty line of HTML is ``elements`` and the
+space: without the space the client loses it.
 
 Laws:
 
 - **Content is the caller's, and changed in its line ends only.**
-- **What stands on one line cannot leave it**: options with CR, LF or NUL are refused, for they could add lines; and so
-  is whatever the client would refuse, such as an unknown mode.
+- **What stands on one line cannot leave it**: options with CR, LF or NUL are refused, because
+  they could add lines. What the client would refuse, such as an unknown mode, is refused too.
 - **A script cannot end its own element**, and values of attributes are escaped.
 """
 
@@ -49,7 +50,8 @@ Mode: TypeAlias = Literal[
 ]
 Namespace: TypeAlias = Literal["html", "svg", "mathml"]
 
-#: How elements are put into the page. ``outer`` and ``inner`` morph, so that what did not change keeps its state.
+#: How elements are put into the page. ``outer`` and ``inner`` morph, so that what did not change
+#: keeps its state.
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 #: In which namespace the browser makes the elements.
@@ -61,7 +63,8 @@ DEFAULT_RETRY: Final = 1000
 #: Modes that find their target by the ids of the elements when there is no selector.
 _BY_ID: Final = ("outer", "replace")
 
-#: A name of an attribute (WHATWG HTML, 13.1.2.3): no white space or control characters, none of these signs.
+#: A name of an attribute (WHATWG HTML, 13.1.2.3): no white space or control characters, none of
+#: these signs.
 _ATTRIBUTE: Final = re.compile(r"""[^\s"'<>/=\x00-\x1f\x7f-\x9f]+""")
 
 #: What could end a script's element, or be taken for the end of a page (WHATWG HTML, 4.12.1.3).
@@ -70,8 +73,8 @@ _END_TAG: Final = re.compile(r"</(?=[a-z])", re.IGNORECASE)
 #: Signs that mean something in HTML, or in an expression of Datastar, also inside a string there.
 _SIGNS: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'$@"}
 
-#: What may stand in the address of a fetch as it is: all that cannot end the string, the attribute or
-#: the statement, and cannot be taken for a signal or an action of the page.
+#: What may stand in the address of a fetch as it is: all that cannot end the string, the attribute
+#: or the statement, and cannot be taken for a signal or an action of the page.
 _SAFE_IN_URL: Final = "/:?#[]!&()*+,=%-._~"
 
 
@@ -164,7 +167,8 @@ def script_element(script: Any, attributes: dict[str, Any], *, auto_remove: bool
 
     Args:
         script: JavaScript.
-        attributes: of the element: strings or numbers, True for an attribute without a value, False or None for none.
+        attributes: of the element: strings or numbers, True for an attribute without a value, False
+            or None for none.
         auto_remove: let the element take itself out of the page again.
 
     Raises:
@@ -179,11 +183,12 @@ def script_element(script: Any, attributes: dict[str, Any], *, auto_remove: bool
 
 
 def signals_json(signals: dict[str, Any]) -> str:
-    """Return signals for the attribute ``data-signals``, in which Datastar reads an expression of JavaScript.
+    """Return signals for the attribute ``data-signals``, in which Datastar reads JavaScript.
 
-    Plain JSON would not do for what came from people: ``$name`` and ``@get(`` mean something in an expression, also inside
-    of its strings. So those signs are escaped as JSON allows, and those of HTML with them: what is returned can stand
-    between single quotation marks as it is, and between any in a template that escapes.
+    Plain JSON would not do for what came from people: ``$name`` and ``@get(`` mean something in an
+    expression, also inside of its strings. So those signs are escaped as JSON allows, and those of
+    HTML with them: what is returned can stand between single quotation marks as it is, and between
+    any in a template that escapes.
 
     Raises:
         EventError: for what JSON cannot say.
@@ -258,7 +263,7 @@ def _check_target(options: dict[str, Any]) -> None:
 
 
 def _check_attributes(attributes: Any) -> None:
-    # A dict, not ready text: text could hold whatever somebody had put into it.
+    # A dict, not ready text: text could have anything in it that came from a client.
     if not isinstance(attributes, dict):
         raise EventError('is a dict, such as {"type": "module"}', "attributes")
     for name in attributes:

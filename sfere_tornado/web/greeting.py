@@ -22,7 +22,7 @@ _PIECE: Final = 64 * 1024
 
 
 class Greeting:
-    """The target of a dispatch that greets a client: what it is sent comes before everything that waits.
+    """The target of a dispatch that greets a client; its events come before all that waits.
 
     Args:
         connection: the stream that is opening.
@@ -57,7 +57,8 @@ class Greeting:
 
         Args:
             payload: one encoded event, or several.
-            name: as for :meth:`.Connection.deliver`; nothing that greets a client replaces anything.
+            name: as for :meth:`.Connection.deliver`; nothing that greets a client replaces
+                anything.
         """
         delivery = Delivery([self.connection])
         delivery.finish()
@@ -76,7 +77,7 @@ class Greeting:
             self._wake()
 
     async def write(self, write: Callable[[bytes], Awaitable[Any]]) -> None:
-        """Write what was sent so far, 64 KiB a call; then end the stream, where that was asked for."""
+        """Write what was sent so far, 64 KiB a call; then end the stream, where asked to."""
         data, self._payloads = b"".join(self._payloads), []
         for begin in range(0, len(data), _PIECE):
             await write(data[begin : begin + _PIECE])
@@ -87,7 +88,7 @@ class Greeting:
     async def write_until(
         self, done: asyncio.Future[Any], write: Callable[[bytes], Awaitable[Any]]
     ) -> None:
-        """Write what is sent as it comes, until a future is done: a client reads text word by word so."""
+        """Write what is sent as it comes, until a future is done: text comes word by word."""
         while not done.done():
             self._came = asyncio.get_running_loop().create_future()
             if not self._payloads:

@@ -1,7 +1,8 @@
 """Interceptors that guard requests: where a request comes from, and how long its method may take.
 
-They act in the dispatches of kind ``request`` and ``opening``, and in nothing that is dispatched inside
-them. The kind is given by the code that starts a dispatch: no stage before a guard can change it.
+They act in the dispatches of kind ``request`` and ``opening``, and in nothing that is dispatched
+inside them. The kind is given by the code that starts a dispatch: no stage before a guard can
+change it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ _ASKED: Final = ("request", "opening")
 def require_origin(*allowed: str) -> Interceptor:
     """Return an interceptor that refuses requests which a page of another site made, with 403.
 
-    A browser sends cookies with such a request, so another site's page could open a stream, or post, in
-    the user's name. Tornado's own check of a token exempts GET, and so every stream. A request that no
-    browser sent passes: it has no user's cookies.
+    A browser sends cookies with such a request, so another site's page could open a stream, or
+    post, in the user's name. Tornado's own check of a token exempts GET, and so every stream. A
+    request that no browser sent passes: it has no user's cookies.
 
     Not for pages that other sites may link to: following a link is such a request too.
 
@@ -45,8 +46,8 @@ def require_origin(*allowed: str) -> Interceptor:
     for text in allowed:
         if parse_origin(text) is None:
             raise RegistryError(
-                f"{text!r} is not a valid origin; write it as https://app.example.org, with nothing "
-                "behind it"
+                f"{text!r} is not a valid origin; write it as https://app.example.org, with "
+                "nothing behind it"
             )
     origins = frozenset(map(parse_origin, allowed))
 
@@ -69,10 +70,10 @@ def require_origin(*allowed: str) -> Interceptor:
 
 
 def timeout(seconds: float) -> Interceptor:
-    """Return an interceptor that cancels a request's method after a time; the request is answered 503 then.
+    """Return an interceptor that cancels a request's method after a time, and answers 503.
 
-    A method that never awaits cannot be cancelled. A stream may stay open for ever; only the method that returns what is
-    to be sent on it is bounded.
+    A method that never awaits cannot be cancelled. A stream may stay open for ever; only the method
+    that returns what is to be sent on it is bounded.
 
     Args:
         seconds: more than 0.

@@ -1,18 +1,19 @@
-"""Event streams on request handlers: :class:`SSEMixin` for a host's base class, and :class:`SSEHandler`.
+"""Event streams on request handlers: :class:`SSEMixin`, and :class:`SSEHandler`.
 
-One stream is three short dispatches, not one long one: opening (the effect ``("sse_opened",)`` inside the
-chain), what is sent later, and closing (the action ``("sse_closed",)``).
+One stream is three short dispatches, not one long one: opening (the effect ``("sse_opened",)``
+inside the chain), what is sent later, and closing (the action ``("sse_closed",)``).
 
-How a departure is known. Until the stream is open Tornado's close callback reports it. From then on the
-drain reader sees the client's FIN or RST. Or a write fails, a bound cuts, the server closes, or the
-handler's task is cancelled. All of these come to :meth:`~sfere_tornado.streams.connection.Connection.end`,
-and the first of them dispatches ``sse_closed``, once.
+How a departure is known. Until the stream is open Tornado's close callback reports it. From then on
+the drain reader sees the client's FIN or RST. Or a write fails, a bound cuts, the server closes, or
+the handler's task is cancelled. All of these come to
+:meth:`~sfere_tornado.streams.connection.Connection.end`, and the first of them dispatches
+``sse_closed``, once.
 
 Laws:
 
-- **No client is stored that has left.** Whether the client is still there is asked on entry and again
-  immediately before storing, with nothing awaited in between. What everything needs to end exists before
-  the request runs.
+- **No client is stored that has left.** Whether the client is still there is asked on entry and
+  again immediately before storing, with nothing awaited in between. What everything needs to end
+  exists before the request runs.
 - **The handler's coroutine is released when the socket is closed, not before**: Tornado then finds
   nothing to write to, and never takes the connection back for another request.
 - **A departure waits for nothing**: stages that must be awaited do not delay the purge.
@@ -62,11 +63,12 @@ _OPENED: Final = effect("sse_opened")
 class SSEMixin(InterceptorMixin):
     """Answers GET with an event stream; put it before a handler class of your own or of a host.
 
-    Override :meth:`connection_key`, and :meth:`on_open` to send something to the newcomer or to others. A
-    subclass that needs decorators overrides ``get`` and returns ``super().get()``.
+    Override :meth:`connection_key`, and :meth:`on_open` to send something to the newcomer or to
+    others. A subclass that needs decorators overrides ``get`` and returns ``super().get()``.
     """
 
-    #: Verbs, in capitals, whose method opens a stream; the others are ordinary requests inside the chain.
+    #: Verbs, in capitals, whose method opens a stream; the others are ordinary requests inside the
+    #: chain.
     stream_verbs: ClassVar[AbstractSet[str]] = frozenset({"GET"})
 
     def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
@@ -80,11 +82,11 @@ class SSEMixin(InterceptorMixin):
         super().__init__(application, request, **kwargs)
 
     def on_open(self, connection: Connection) -> Effects | Awaitable[Effects]:
-        """Return effects for a stream that has just been stored and opened; may be a coroutine function.
+        """Return effects for a stream that has just been opened; may be a coroutine function.
 
-        They are dispatched with the new connection as the connection of the dispatch: ``send(...)`` goes
-        to it alone, ``broadcast(...)`` to all that match. An exception closes the stream; the client
-        comes back.
+        They are dispatched with the new connection as the connection of the dispatch: ``send(...)``
+        goes to it alone, ``broadcast(...)`` to all that match. An exception closes the stream; the
+        client comes back.
 
         Args:
             connection: the new stream.
@@ -95,10 +97,11 @@ class SSEMixin(InterceptorMixin):
         return None
 
     def on_gap(self, connection: Connection, reason: str) -> Effects | Awaitable[Effects]:
-        """Return effects for a client that has missed events which are not kept any more; may be a coroutine function.
+        """Return effects for a client whose missed events are not kept any more.
 
-        The client has been sent the event ``gap`` with the reason. Return a snapshot where that serves
-        better than what is still kept: it is sent in place of that.
+        It may be a coroutine function. The client has been sent the event ``gap`` with the reason.
+        Return a snapshot where that serves better than what is still kept: it is sent in place of
+        that.
 
         Args:
             connection: the stream.
@@ -113,8 +116,8 @@ class SSEMixin(InterceptorMixin):
     def presence_meta(self) -> Mapping[str, Any]:
         """Return what presence records of the stream; for overriding.
 
-        By default the tab is the query argument ``tab``, as the shipped script sends it. One that is
-        longer than 128 characters, or not printable, is left out.
+        By default the tab is the query argument ``tab``, as the shipped script sends it. One that
+        is longer than 64 characters, or not printable, is left out.
 
         Returns:
             Any of ``tab``, ``device``, ``data``, ``hidden``.
@@ -130,33 +133,38 @@ class SSEMixin(InterceptorMixin):
         """
 
     async def revalidate(self, connection: Connection) -> bool:
-        """Return whether the client may stay; asked at each heartbeat interval where a subclass overrides it.
+        """Return whether the client may stay.
 
-        Until it has answered nothing is written to the client. What is sent waits, within
-        ``stream.max_outbox``. An exception is logged, and so is no answer within
-        ``stream.revalidate_timeout``, after which the hook is cancelled. The stream stays open then, and
-        what waited follows: a database that is down must not end every stream.
+        Called at each heartbeat interval, where a subclass overrides it. Until it has answered
+        nothing is written to the client. What is sent waits, within ``stream.max_outbox``. An
+        exception is logged, and so is no answer within ``stream.revalidate_timeout``, after which
+        the hook is cancelled. The stream stays open then, and what waited follows: a database that
+        is down must not end every stream.
 
         Args:
             connection: the stream.
 
         Returns:
-            True lets what waited follow. False ends the stream with reason ``revoked``: nothing that
-            waited is written, and the client is told to stay away.
+            True lets what waited follow. False ends the stream with reason ``revoked``: nothing
+            that waited is written, and the client is told to stay away.
         """
         return True
 
-    def get(self, *args: str, **kwargs: str) -> Awaitable[None]:
-        """Open the event stream and keep it open."""
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """Open the event stream and keep it open; return what is awaited for that.
+
+        Declared as Any, so that an override may have the arguments of its route, and any decorator.
+        """
         # Not a coroutine around the coroutine: it would be there as long as the stream.
         return self.open_stream()
 
-    async def head(self, *args: str, **kwargs: str) -> None:
+    async def head(self, *args: Any, **kwargs: Any) -> None:
         """Answer with the headers of the stream alone."""
         set_stream_headers(self)
 
     def intercepts(self, verb: str) -> bool:
-        """Return whether the method of a verb runs inside the chain; that of a stream would be one long dispatch."""
+        """Return whether a verb's method runs inside the chain; that of a stream does not."""
+        # It would be one dispatch as long as the stream.
         return verb not in self.stream_verbs
 
     def on_connection_close(self) -> None:
@@ -169,7 +177,7 @@ class SSEMixin(InterceptorMixin):
 
     @property
     def connection(self) -> Connection | Fanout | None:
-        """The handler's own stream, or that of :meth:`connection_key` during another request; None without one."""
+        """The handler's own stream, or that of :meth:`connection_key` during another request."""
         return super().connection if self._opening is None else self._opening.connection
 
     def dispatch(
@@ -179,13 +187,15 @@ class SSEMixin(InterceptorMixin):
         system: Mapping[str, Any] | None = None,
         dispatch_data: Mapping[str, Any] | None = None,
     ) -> Dispatched:
-        """Dispatch as :meth:`.InterceptorMixin.dispatch`; once the stream is open, with it as the connection."""
+        """Dispatch as :meth:`.InterceptorMixin.dispatch`, with the open stream as connection."""
         if self._context is None and self._opening is not None:
             system = {"sse": self._opening.connection, **(system or {})}
         return super().dispatch(effects, system=system, dispatch_data=dispatch_data)
 
     def check_origin(self, origin: str) -> bool:
-        """Return whether a page of another origin may open this stream; for overriding. By default only the own host may.
+        """Return whether a page of another origin may open this stream; for overriding.
+
+        By default only pages of the own host may.
 
         Args:
             origin: as the browser sends it, such as ``https://example.org``.
@@ -195,13 +205,14 @@ class SSEMixin(InterceptorMixin):
     def open_stream(self) -> Coroutine[Any, Any, None]:
         """Open the event stream inside the chain, and return when its socket is closed.
 
-        A stage that raises, or halts, keeps the stream from being opened. At a limit, and while the hub
-        is draining, the client is sent away for one reconnection time; an error status would keep it
-        away for good.
+        A stage that raises, or halts, keeps the stream from being opened. At a limit, and while the
+        hub is draining, the client is sent away for one reconnection time; an error status would
+        keep it away for good.
 
         Raises:
-            HTTPError: 403 for a page of a foreign origin; 409 where another connection has the key and
-                ``store.same_key`` is ``refuse``; 429 or 503 at a limit, where ``limits.answer`` says so.
+            HTTPError: 403 for a page of a foreign origin; 409 where another connection has the key
+                and ``store.same_key`` is ``refuse``; 429 or 503 at a limit, where ``limits.answer``
+                says so.
             Exception: what a stage raised.
         """
         return self._open()
@@ -222,6 +233,8 @@ class SSEMixin(InterceptorMixin):
             returned=returned,
             ends=ends,
         )
+        # This coroutine is there as long as the stream; the effects need not be.
+        del returned
         connection = opening.connection
         if type(self).revalidate is not SSEMixin.revalidate:
             connection.revalidate = self.revalidate
@@ -280,7 +293,7 @@ class SSEMixin(InterceptorMixin):
                 connection.close(reconnect=False)
 
     def _begin(self, ctx: Context) -> Any:
-        """Open the stream, as the effect in the middle of the chain; not when a stage refused it or the client has left."""
+        """Open the stream, in the middle of the chain, unless a stage refused it."""
         opening = self._opening
         if ctx.errors or self._finished or opening is None or opening.connection.closed:
             return None

@@ -1,13 +1,13 @@
 """One event stream of a handler, from its request to the close of its socket.
 
 What a client gets before its stream goes live: the reconnection time, what it has missed, and the
-application's greeting. During that the connection is *opening*: it is stored, so what is sent to its key
-waits in its outbox, within its bound, and follows. So nothing is lost between the past and the present,
-and nothing comes twice.
+application's greeting. During that the connection is *opening*: it is stored, so what is sent to
+its key waits in its outbox, within its bound, and follows. So nothing is lost between the past and
+the present, and nothing comes twice.
 
-A replay, and a greeting that must be awaited, are written in pieces, each when the socket has taken the
-one before. Written in one piece, a replay longer than the outbox would cut the client, which would come
-back and be cut again.
+A replay, and a greeting that must be awaited, are written in pieces, each when the socket has taken
+the one before. Written in one piece, a replay longer than the outbox would cut the client, which
+would come back and be cut again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ("EVENT_STREAM_HEADERS", "Opener", "Opening", "last_event_id", "set_stream_headers")
 
-#: Headers of an event stream: its type (WHATWG HTML 9.2.5); no copy is kept anywhere; a proxy does not
-#: hold events back until its buffer is full (nginx obeys the last).
+#: Headers of an event stream: its type (WHATWG HTML 9.2.5); no copy is kept anywhere; a proxy does
+#: not hold events back until its buffer is full (nginx obeys the last).
 EVENT_STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -87,7 +87,7 @@ class Opener:
             task.cancel()
 
     def absorb(self) -> bool:
-        """Return whether :meth:`cancel` cancelled the present task; the cancellation is over then."""
+        """Return whether :meth:`cancel` cancelled the present task, and end the cancellation."""
         task = asyncio.current_task()
         if task is None or task is not self._cancelled:
             return False
@@ -99,14 +99,14 @@ class Opening:
     """One event stream, from its request to the close of its socket.
 
     Args:
-        handler: whose response the stream is; its ``on_connection_close`` is called when the socket is
-            closed.
+        handler: whose response the stream is; its ``on_connection_close`` is called when the socket
+            is closed.
         hub: the handler's.
         stream: Tornado's stream of the request.
         on_open: returns the effects that greet the client.
         on_gap: returns the effects for a client whose missed events are not kept any more.
-        returned: effects of a verb method, which come before those of ``on_open``; None where no verb
-            method has returned any.
+        returned: effects of a verb method, which come before those of ``on_open``; None where no
+            verb method has returned any.
         ends: whether the stream ends with the returned effects; ``on_open`` is not called then.
     """
 
@@ -160,7 +160,8 @@ class Opening:
         """Open the stream, in the middle of the chain.
 
         Returns:
-            What is still to be awaited: a replay, or the dispatch of a greeting; None where nothing is.
+            What is still to be awaited: a replay, or the dispatch of a greeting; None where nothing
+            is.
 
         Raises:
             Exception: of ``on_open``; the stream is cut then, and the client comes back.
@@ -192,13 +193,15 @@ class Opening:
         """
         hub, handler, connection = self._hub, self._handler, self.connection
         settings, compressed = hub.config.stream, self._set_headers()
-        first = retry(round(settings.retry * random.uniform(1, 1 + RETRY_JITTER) * 1000))  # noqa: S311  # no secret
+        jitter = random.uniform(1, 1 + RETRY_JITTER)  # noqa: S311  # no secret
+        first = retry(round(settings.retry * jitter * 1000))
         if mark is not None and hub.history is not None:
             first += last_id(hub.history.cursor(mark))
         if compressed is not None:
             first = HEADER + compressed.independent(first)
-        # Tornado frames the first block, because it leaves in one send with the headers. Tornado's own
-        # compression stays away: it works on what is written through the handler, and events are not.
+        # Tornado frames the first block, because it leaves in one send with the headers. Tornado's
+        # own compression stays away: it works on what is written through the handler, and events
+        # are not.
         handler._transforms = []  # noqa: SLF001  # Tornado has no other way
         handler.write(first)
         # Never awaited: when a client is leaving, a flush may never resolve.
@@ -236,7 +239,7 @@ class Opening:
         self._hub.streams.let_go(self._release)
 
     async def closed(self) -> None:
-        """Wait until the request may end, because the socket of a stream that has begun is closed."""
+        """Wait until the socket is closed, so that the request may end; if it has begun."""
         if self.transport is not None:
             await self._released
 
@@ -245,10 +248,11 @@ class Opening:
         # ends the request.
         if not self._released.done():
             self._released.set_result(None)
-        self._handler.request.connection.close()  # type: ignore[union-attr]  # Tornado's server has set it
+        connection = self._handler.request.connection
+        connection.close()  # type: ignore[union-attr]  # Tornado's server has set it
 
     def _set_headers(self) -> SharedCompressor | None:
-        """Set the headers; return the compressor, where the category is compressed and the client can read it."""
+        """Set the headers; return the compressor for a client that gets compressed events."""
         hub, handler, key = self._hub, self._handler, self.connection.key
         compressor = hub.streams.writer.compressor
         varies = (
@@ -289,12 +293,13 @@ class Opening:
         missed: str | None,
         promised: Effects | Awaitable[Effects],
     ) -> None:
-        """Open the stream behind what its client has missed, and behind a greeting that has to be awaited.
+        """Open the stream behind what its client has missed, and behind an awaited greeting.
 
         Args:
             ctx: the dispatch that opens the stream.
             visit: of the stream.
-            missed: the id that the client came back with; None where the greeting is promised already.
+            missed: the id that the client came back with; None where the greeting is promised
+                already.
             promised: the greeting, or a promise of it.
         """
         connection, greeting = self.connection, Greeting(self.connection)
@@ -339,8 +344,9 @@ class Opening:
 def last_event_id(request: HTTPServerRequest) -> str | None:
     """Return the id that the client says it got last, unchecked; None when it says nothing.
 
-    The header comes from a browser that comes back (WHATWG HTML 9.2.4), as UTF-8. Tornado has read it
-    as latin-1. The query argument ``last_event_id`` comes from a page that was rendered with a cursor.
+    The header comes from a browser that comes back (WHATWG HTML 9.2.4), as UTF-8. Tornado has read
+    it as latin-1. The query argument ``last_event_id`` comes from a page that was rendered with a
+    cursor.
     """
     header = request.headers.get("Last-Event-ID")
     if header is not None:
@@ -357,7 +363,8 @@ def set_stream_headers(handler: RequestHandler, *, keep: bool = False) -> None:
         keep: keep what the application has set, except the content type.
     """
     for name, value in EVENT_STREAM_HEADERS.items():
-        if not keep or name == "Content-Type" or name not in handler._headers:  # noqa: SLF001  # Tornado has no other way
+        own = name in handler._headers  # noqa: SLF001  # Tornado has no other way
+        if not (keep and own) or name == "Content-Type":
             handler.set_header(name, value)
 
 

@@ -1,7 +1,8 @@
 """Where a request comes from: a page of this host, a page of another site, or no page.
 
-A page of another site can make a browser send a request here, with the user's cookies. A browser says
-where a request comes from (Fetch Metadata, 2.3; RFC 6454, 7); other clients say nothing. All of the rule is
+A page of another site can make a browser send a request here, with the user's cookies. A browser
+says where a request comes from (Fetch Metadata, 2.3; RFC 6454, 7); other clients say nothing. All
+of the rule is
 here: handlers and guards ask :func:`comes_from_foreign_page`.
 """
 
@@ -28,7 +29,8 @@ __all__ = (
 #: The ports that an origin leaves out (RFC 9110, 4.2).
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-#: What a browser says of requests from pages of this origin, and of addresses that the user has typed.
+#: What a browser says of requests from pages of this origin, and of addresses that the user has
+#: typed.
 _OWN: Final = ("same-origin", "none")
 
 
@@ -84,13 +86,13 @@ def comes_from_foreign_page(
 ) -> bool:
     """Return whether a page of another site made a request, and its origin may not.
 
-    The browser's own judgement counts before the origin: behind a proxy that rewrites ``Host`` the two
-    differ. A request without ``Sec-Fetch-Site`` and ``Origin`` was not made by a browser.
+    The browser's own judgement counts before the origin: behind a proxy that rewrites ``Host`` the
+    two differ. A request without ``Sec-Fetch-Site`` and ``Origin`` was not made by a browser.
 
     Args:
         request: any request.
-        check_origin: returns whether pages of an origin may; asked only where the browser has not said
-            that the page is of this site, or that the user has typed the address.
+        check_origin: returns whether pages of an origin may; asked only where the browser has not
+            said that the page is of this site, or that the user has typed the address.
     """
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")

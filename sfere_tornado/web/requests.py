@@ -1,17 +1,19 @@
 """A request as a dispatch: interceptors around a handler's verb method.
 
-Before the verb method run the ``before_dispatch`` stages of the hub, of the class, of the route; then the method, as the
-effect ``("request",)``; then the ``after_dispatch`` stages in reverse. The sfere interceptor is the innermost.
+Before the verb method run the ``before_dispatch`` stages of the hub, of the class, of the route;
+then the method, as the effect ``("request",)``; then the ``after_dispatch`` stages in reverse. The
+sfere interceptor is the innermost.
 
-How it hooks in. The constructor puts a function under the request's verb on the *instance*; Tornado's own look-up of the
-verb finds it after ``prepare``, XSRF check and authentication set-up. The first thing it does is to take itself out
-again. Class attributes stay as they are, so decorators such as ``@authenticated`` work and stay visible to hosts that
-audit them; and no Application has to be subclassed.
+How it hooks in. The constructor puts a function under the request's verb on the *instance*;
+Tornado's own look-up of the verb finds it after ``prepare``, XSRF check and authentication set-up.
+The first thing it does is to take itself out again. Class attributes stay as they are, so
+decorators such as ``@authenticated`` work and stay visible to hosts that audit them; and no
+Application has to be subclassed.
 
-What becomes of errors. The first error of a ``before`` stage or of the verb method reaches Tornado, as without a chain:
-``HTTPError`` and ``Finish`` mean what they always mean, and a request that a stage refused is never run. An
-``after_dispatch`` stage may raise ``HTTPError`` or ``Finish`` too; any other error there is logged, and the response
-that the method has made stands.
+What becomes of errors. The first error of a ``before`` stage or of the verb method reaches Tornado,
+as without a chain: ``HTTPError`` and ``Finish`` mean what they always mean, and a request that a
+stage refused is never run. An ``after_dispatch`` stage may raise ``HTTPError`` or ``Finish`` too;
+any other error there is logged, and the response that the method has made stands.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _REQUEST: Final = effect("request")
 
 
 class InterceptorMixin(_Base):
-    """Makes each request of a handler a dispatch; put it before the handler class: ``class Message(InterceptorMixin, RequestHandler)``.
+    """Makes each request of a handler a dispatch.
+
+    Put it before the handler class: ``class Message(InterceptorMixin, RequestHandler)``.
 
     A route adds interceptors with ``(pattern, Message, {"interceptors": [...]})``.
     """
@@ -84,26 +88,27 @@ class InterceptorMixin(_Base):
         return hub.chain(more) if more else None
 
     def intercepts(self, verb: str) -> bool:
-        """Tell whether requests of this verb, in capitals, run inside the chain; all do."""
+        """Return whether requests of this verb, in capitals, run inside the chain; all do."""
         return True
 
     def connection_key(self) -> tuple[Any, Any] | None:
-        """Return the ``(category, id)`` of the client's event stream, or None when it has none; for overriding.
+        """Return the ``(category, id)`` of the client's event stream, or None; for overriding.
 
         A request that has one reaches the open stream of that key as ``system["sse"]``, so that
-        :meth:`dispatch` of ``send(...)`` goes there. It is also a sign of life, which renews the stream's
-        lease. Compute it from what the server knows, such as ``self.current_user``.
+        :meth:`dispatch` of ``send(...)`` goes there. It is also a sign of life, which renews the
+        stream's lease. Compute it from what the server knows, such as ``self.current_user``.
         """
         return None
 
     @property
     def connection(self) -> Connection | Fanout | None:
-        """The open stream, or streams, of :meth:`connection_key`, while the request is being run; None when there is none."""
-        found: Connection | Fanout | None = (
+        """The open stream, or streams, of :meth:`connection_key` during the request; or None."""
+        target: Connection | Fanout | None = (
             None if self._context is None else self._context.system.get("sse")
         )
-        # A fan-out to nobody keeps what is sent for whoever comes back; it is no open stream.
-        return found or None
+        # A fan-out without receivers keeps what is sent for a client that comes back; it is not an
+        # open stream.
+        return target or None
 
     def dispatch(
         self,
@@ -149,7 +154,7 @@ class InterceptorMixin(_Base):
             self._context = None
 
     def _use(self, ctx: Context, value: Any) -> Any:
-        """Return the result of the effect ``request`` for what the verb method returned; may be awaitable."""
+        """Return what the effect ``request`` makes of a verb method's result; may be awaitable."""
         return value
 
     def _request_data(self) -> Mapping[str, Any]:
@@ -157,7 +162,7 @@ class InterceptorMixin(_Base):
         return {}
 
     async def _dispatch_request(self, hub: Hub, item: Effect, kind: Kind, visit: Visit) -> None:
-        """Run one effect of the request in the chain; raise the error that concerns Tornado last."""
+        """Run one effect of the request in the chain; then raise the error for Tornado."""
         concerning: list[BaseException] = []
 
         def report(error: DispatchError) -> None:
@@ -201,9 +206,10 @@ def hub_of(application: Application) -> Hub:
     Raises:
         HubError: when it has none.
     """
-    found = application.settings.get("sfere")
-    if found is None:
+    hub = application.settings.get("sfere")
+    if hub is None:
         raise HubError(
-            "the application has no hub; make it with Application(..., sfere=hub), or call hub.install(app)"
+            "the application has no hub; make it with Application(..., sfere=hub), or call "
+            "hub.install(app)"
         )
-    return cast("Hub", found)
+    return cast("Hub", hub)

@@ -1,7 +1,8 @@
 """Serving an application that has a hub: limits that fit many open streams.
 
-Each stream is an open file. A process that has none left cannot accept, and Tornado tries again at once, and for ever: so the
-system is asked for as many as the limits let in, and where it gives fewer the hub refuses newcomers before that.
+Each stream is an open file. A process that has none left cannot accept, and Tornado tries again in
+each turn of the loop, for ever. So the system is asked for as many as the limits let in. Where it
+gives fewer the hub refuses newcomers before that.
 """
 
 from __future__ import annotations
@@ -25,30 +26,33 @@ __all__ = ("BACKLOG", "MAX_PORT", "OTHER_FILES", "SERVER_LIMITS", "listen")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.web")
 
-#: Connections that wait to be accepted, 4,096: with the usual 128, a thousand that come back at once wait for a second.
+#: Connections that wait to be accepted, 4,096: with the usual 128, a thousand that come back at
+#: once wait for a second.
 BACKLOG: Final = 4096
 
 #: The highest port (RFC 9293, 3.1: two bytes).
 MAX_PORT: Final = 2**16 - 1
 
-#: Open files that are no streams, 200, or a quarter of all where that is less: what listens, logs, databases, requests that
-#: are no streams, and newcomers until they have been refused.
+#: Open files that are no streams, 200, or a quarter of all where that is less: what listens, logs,
+#: databases, requests that are no streams, and newcomers until they have been refused.
 OTHER_FILES: Final = 200
 
-#: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at all.
+#: Tornado's own bounds, far smaller than its defaults of 100 MiB for a body and no time-outs at
+#: all.
 SERVER_LIMITS: Final[dict[str, Any]] = {
     "max_header_size": 64 * 1024,  # a cookie jar, and signals in a query
     "max_body_size": 1024
     * 1024,  # forms and signals; an upload gets a server, or a handler, of its own
     "body_timeout": 30.0,  # seconds for a body to arrive
-    "idle_connection_timeout": 75.0,  # seconds between requests; longer than the minute that proxies keep connections
+    # Seconds between requests: longer than the minute for which proxies keep connections.
+    "idle_connection_timeout": 75.0,
 }
 
 
 def listen(hub: Hub, application: Application, port: int, address: str, **arguments: Any) -> int:
     """Serve an application; see :meth:`sfere_tornado.hub.Hub.listen`."""
     if not 0 <= port <= MAX_PORT:
-        # The system would take it modulo 65,536, and nobody would find the server.
+        # The system would take it modulo 65,536, and no client would find the server.
         raise ListenError(
             EINVAL, f"ports go from 0, which is any free one, to {MAX_PORT}", address, port
         )
@@ -73,7 +77,7 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
 
 
 def _allow_files(hub: Hub) -> None:
-    """Have the system allow a file for each stream that the limits let in, or the hub no more streams than there are files."""
+    """Have the system allow a file for each stream, or the hub no more streams than files."""
     try:
         import resource  # noqa: PLC0415  # Windows has none, and no such limit
     except ImportError:
@@ -91,8 +95,8 @@ def _allow_files(hub: Hub) -> None:
     if allowed != resource.RLIM_INFINITY and allowed < total + OTHER_FILES:
         hub.streams.admission.files = allowed - min(OTHER_FILES, allowed // 4)
         log.info(
-            "the system lets this process have %d open files: it takes %d streams, and limits.total is %d; raise the limit "
-            "of open files (ulimit -n, LimitNOFILE of systemd) for more",
+            "the system lets this process have %d open files: it takes %d streams, and "
+            "limits.total is %d; raise the limit of open files (ulimit -n, LimitNOFILE of systemd) for more",
             allowed,
             hub.streams.admission.files,
             total,

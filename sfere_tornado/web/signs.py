@@ -1,14 +1,16 @@
-"""Signs that a client gives with requests of its own: beat, hidden, visible, leaving; and the script that sends them.
+"""Signs that a client gives with requests of its own, and the script that sends them.
 
-A beat is a sign of life for streams behind a proxy. The kernel hears acknowledgements of the nearest hop.
-Behind a proxy that is the proxy, and a client whose cable was pulled looks alive for as long as the proxy
-keeps the connection. Only the client itself can say that it is there: with a POST without a body, which
-renews the lease of its open stream.
+The signs are ``beat``, ``hidden``, ``visible`` and ``leave``.
 
-Its cost: one request for each client and interval, about 0.1 ms of the server each. Ten thousand clients
-that beat once a minute take 2 % of a processor; beating every 5 s takes 20 %. Set
-``store.renewed_by: [request]``, so that the proxy's acknowledgements no longer count, and a lease of about
-three intervals.
+A beat is a sign of life for streams behind a proxy. The kernel hears acknowledgements of the
+nearest hop. Behind a proxy that is the proxy, and a client whose cable was pulled looks alive for
+as long as the proxy keeps the connection. Only the client itself can say that it is there: with a
+POST without a body, which renews the lease of its open stream.
+
+Its cost: one request for each client and interval, about 0.1 ms of the server each. Ten thousand
+clients that beat once a minute take 2 % of a processor; beating every 5 s takes 20 %. Set
+``store.renewed_by: [request]``, so that the proxy's acknowledgements no longer count, and a lease
+of about three intervals.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ _EFFECTS: Final = {"hidden": hide, "visible": show, "leave": leave}
 
 
 class BeatHandler(InterceptorMixin, RequestHandler):
-    """Answers POST with 204 when the client's stream is open, and with 404 when it is not; override ``connection_key``."""
+    """Answers POST with 204 when the client's stream is open, and with 404 when it is not.
+
+    Override ``connection_key``.
+    """
 
     def post(self) -> None:
         """Renew the lease of the client's stream; the chain has done that before this method runs.
@@ -46,14 +51,17 @@ class BeatHandler(InterceptorMixin, RequestHandler):
 
 
 class SignHandler(BeatHandler):
-    """Answers POST of ``sign`` and ``tab``, as the shipped script sends them; override ``connection_key``.
+    """Answers POST of ``sign`` and ``tab``, as the shipped script sends them.
 
-    ``hidden`` and ``visible`` say whether the tab is in view, ``leave`` that it is closed or left for
-    good, ``beat`` only that the client is there. Each is a sign of life.
+    Override ``connection_key``. ``hidden`` and ``visible`` say whether the tab is in view,
+    ``leave`` that it is closed or left for good, ``beat`` only that the client is there. Each is a
+    sign of life.
     """
 
     def check_origin(self, origin: str) -> bool:
-        """Return whether a page of another origin may give signs; for overriding. By default only the own host may.
+        """Return whether a page of another origin may give signs; for overriding.
+
+        By default only pages of the own host may.
 
         Args:
             origin: as the browser sends it, such as ``https://example.org``.
@@ -64,8 +72,8 @@ class SignHandler(BeatHandler):
         """Record the sign.
 
         Raises:
-            HTTPError: 403 for a page of a foreign origin, which could make another member leave; 400 for
-                another sign; 404 for a beat without an open stream.
+            HTTPError: 403 for a page of a foreign origin, which could make another member leave;
+                400 for another sign; 404 for a beat without an open stream.
         """
         refuse_foreign_page(self.request, self.check_origin)
         sign = self.get_body_argument("sign", "beat")

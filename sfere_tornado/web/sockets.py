@@ -1,10 +1,14 @@
 """A connection's way to its client over Tornado's :class:`~tornado.iostream.IOStream`.
 
-What is here: the socket's options, writing, the two ways of ending, and the drain reader. What is not: when to do which.
+Here are the socket's options, writing, the two ways of ending, and the drain reader. When to do
+which is decided elsewhere.
 
-The drain reader exists because Tornado watches an idle stream for reading only while its read buffer is empty: one unread
-byte, such as the line end that some clients put after a POST body, and neither FIN nor RST is noticed. So a read is
-always pending, and what it brings is thrown away.
+Law: **every end is reported**, once: the client's, a failed write, an abort, too many bytes of the
+client, and a clean end whose client has closed or has been waited for long enough.
+
+The drain reader exists because Tornado watches an idle stream for reading only while its read
+buffer is empty: one unread byte, such as the line end that some clients put after a POST body, and
+neither FIN nor RST is noticed. So a read is always pending, and what it brings is thrown away.
 """
 
 from __future__ import annotations
@@ -33,18 +37,21 @@ if TYPE_CHECKING:
 
 __all__ = ("StreamTransport", "has_left", "has_vanished", "stream_of", "tune")
 
-#: Bytes asked for by each read of the drain reader; what comes is thrown away, so more would only be memory.
+#: Bytes asked for by each read of the drain reader; what comes is thrown away, so more would
+#: only be memory.
 DRAIN_READ: Final = 4096
 
-#: Where ``tcpi_bytes_acked`` (u64) stands in Linux's ``struct tcp_info``, and how much of it must be there.
+#: Where ``tcpi_bytes_acked`` (u64) stands in Linux's ``struct tcp_info``, and how much of it must
+#: be there.
 _BYTES_ACKED: Final = 120
 _TCP_INFO_SIZE: Final = 128
 
-#: Where ``tcpi_unacked`` (segments), ``tcpi_last_ack_recv`` (ms ago) and ``tcpi_rtt`` (us) stand in it, each a u32.
+#: Where ``tcpi_unacked`` (segments), ``tcpi_last_ack_recv`` (ms ago) and ``tcpi_rtt`` (us) stand in
+#: it, each a u32.
 _UNACKED_SILENCE_RTT: Final = (24, 56, 68)
 
-#: With what the kernel gives up: time is over, or by then it knows of no way to the client, as when a cable of the own net is
-#: pulled, or a router says so.
+#: The errors with which the kernel gives up: time is over, or it has no way to the client, as when
+#: a cable is pulled, or a router says so.
 _VANISHED: Final = frozenset(
     {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
 )
@@ -54,12 +61,14 @@ class StreamTransport:
     """The bytes' way to one client.
 
     Args:
-        connection: whose way this is; it is told when the stream has drained.
+        connection: whose way this is; its ``drained`` is called when the stream has drained.
         stream: Tornado's stream, after the response's headers were given to it.
-        settings: ``max_unread``, bytes a client may send on an open event stream before it is cut (nobody has reason to
-            send any), and ``linger``, seconds that a clean end waits for the client to close.
-        http_1_1: whether the response is in chunks; an HTTP/1.0 client gets bare bytes, ended by closing.
-        on_closed: called once, when the stream is closed by whichever side.
+        settings: ``max_unread``, bytes a client may send on an open event stream before it is cut
+            (no client has reason to send any), and ``linger``, seconds that a clean end waits for
+            the client to close.
+        http_1_1: whether the response is in chunks; an HTTP/1.0 client gets bare bytes, ended by
+            closing.
+        on_closed: called once, when the stream is closed, by either side.
     """
 
     __slots__ = (
@@ -83,8 +92,8 @@ class StreamTransport:
         http_1_1: bool,
         on_closed: Callable[[], object],
     ) -> None:
-        # The socket's own send, as long as nothing waits in Tornado's buffer; on a closed socket it raises, it never
-        # meets a descriptor that somebody else has got since.
+        # The socket's own send, as long as nothing waits in Tornado's buffer. On a closed socket it
+        # raises; it never writes to a descriptor that was given out again.
         self.direct: Callable[[bytes], int] | None = stream.socket.send if http_1_1 else None
         self.frame: Callable[[bytes], bytes] = chunked if http_1_1 else unframed
         self.last_frame = LAST_CHUNK if http_1_1 else b""
@@ -94,26 +103,31 @@ class StreamTransport:
         self._unread = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._on_closed: Callable[[], object] | None = on_closed
-        # The drain reader sees every close, and Tornado's own look would come on top of it: it ends the request, which
-        # the handler does too when it is let go. Of a crowd that leaves, that would stand between the others' departures.
+        # The drain reader sees every close. Tornado's own look would come on top of it: it ends the
+        # request, which the handler does too when it is let go. When many clients leave together,
+        # that work would delay the departures of the others.
         stream.set_close_callback(None)
 
     def __repr__(self) -> str:
-        return f"<StreamTransport {'closed' if self.closed() else 'open'} {(self.last_frame and 'chunked') or 'unframed'}>"
+        state = "closed" if self.closed() else "open"
+        return f"<StreamTransport {state} {'chunked' if self.last_frame else 'unframed'}>"
 
     def closed(self) -> bool:
-        """Tell whether the stream is closed, by whichever side."""
+        """Return whether the stream is closed, by either side."""
         return self._stream.closed()
 
     def ready(self) -> bool:
-        """Tell whether Tornado's buffer is empty; otherwise the connection is told once it is."""
+        """Return whether Tornado's buffer is empty; otherwise call the connection once it is."""
         if not self._stream.writing():
             return True
         self._stream.write(b"").add_done_callback(self._written)
         return False
 
     def blocked(self, error: OSError) -> bool:
-        """Tell whether the socket could not take anything now; over TLS the same bytes must then be tried again first."""
+        """Return whether an error says that the socket takes nothing now.
+
+        Over TLS the same bytes must be tried again first then.
+        """
         return isinstance(
             error, (BlockingIOError, InterruptedError, SSLWantWriteError, SSLWantReadError)
         )
@@ -126,7 +140,8 @@ class StreamTransport:
         except StreamClosedError as error:
             raise ConnectionResetError(str(error)) from error
         if stream.closed():
-            # The write itself met the error; Tornado closes the stream then, and says nothing to the writer.
+            # The write itself met the error; Tornado closes the stream then, and says nothing to
+            # the writer.
             raise ConnectionResetError("the client closed the connection")
         if not stream.writing():
             return True
@@ -134,7 +149,7 @@ class StreamTransport:
         return False
 
     def finish(self, data: bytes) -> None:
-        """Write last bytes after all that was taken, then end the sending side and wait for the client to close."""
+        """Write last bytes after all that was taken, end sending, wait for the client to close."""
         try:
             future = self._stream.write(data)
         except StreamClosedError:
@@ -144,9 +159,10 @@ class StreamTransport:
         self._lingering = asyncio.get_running_loop().call_later(self._settings.linger, self.abort)
 
     def abort(self) -> None:
-        """Close now. Without a last chunk the response is visibly cut, so every client comes back."""
+        """Close now; a response without a last chunk is visibly cut, so the client comes back."""
         if not self._stream.closed():
-            # With a forked child alive, closing alone sends no FIN: the child has the descriptor too.
+            # With a forked child alive, closing alone sends no FIN: the child has the descriptor
+            # too.
             with suppress(OSError):
                 socket.socket.shutdown(self._stream.socket, socket.SHUT_RDWR)
             self._stream.close()
@@ -155,12 +171,12 @@ class StreamTransport:
         self._tell_closed()
 
     def acknowledged(self) -> int | None:
-        """Return how many bytes the peer's kernel has acknowledged (Linux ``TCP_INFO``), or None elsewhere."""
+        """Return how many bytes the peer's kernel has acknowledged; None where not on Linux."""
         info = self._tcp_info()
         return int(unpack_from("=Q", info, _BYTES_ACKED)[0]) if info is not None else None
 
     def kernel(self) -> KernelView | None:
-        """Return what the kernel knows of the nearest hop (Linux ``TCP_INFO``), or None elsewhere."""
+        """Return what the kernel knows of the nearest hop; None where not on Linux."""
         info = self._tcp_info()
         if info is None:
             return None
@@ -182,13 +198,14 @@ class StreamTransport:
         return info if len(info) >= _TCP_INFO_SIZE else None
 
     def start_reading(self) -> None:
-        """Keep one read pending from now on; FIN and RST are seen by it at once."""
+        """Keep one read pending from now on; it sees FIN and RST."""
         try:
             future = self._stream.read_bytes(DRAIN_READ, partial=True)
         except StreamClosedError:
             self._tell_closed()
             return
-        future.add_done_callback(self._read)  # type: ignore[attr-defined]  # declared Awaitable; it is a Future
+        # Declared as Awaitable; it is a Future.
+        future.add_done_callback(self._read)  # type: ignore[attr-defined]
 
     def _read(self, future: asyncio.Future[bytes]) -> None:
         if future.cancelled() or future.exception() is not None:
@@ -214,8 +231,9 @@ class StreamTransport:
             self._connection.drained()
 
     def _end_sending(self, future: asyncio.Future[None]) -> None:
-        # Closing at once would be wrong: bytes of the client that nobody has read make the kernel send RST, and RST may
-        # overtake the last chunk. The client's own FIN, or the hub's bound on lingering, closes.
+        # Closing now would be wrong: bytes of the client that were not read make the kernel
+        # send RST, and RST may overtake the last chunk. The client's own FIN, or the hub's bound on
+        # lingering, closes.
         if not self._stream.closed():
             with suppress(OSError):
                 socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
@@ -223,7 +241,8 @@ class StreamTransport:
 
 def stream_of(request: HTTPServerRequest) -> IOStream:
     """Return the stream of bytes that a request came on."""
-    stream: IOStream = request.connection.stream  # type: ignore[union-attr]  # Tornado's server has set it
+    # Tornado's server has set the connection.
+    stream: IOStream = request.connection.stream  # type: ignore[union-attr]
     return stream
 
 
@@ -232,8 +251,8 @@ def tune(stream: IOStream, settings: StreamConfig) -> None:
 
     Args:
         stream: the stream; anything but TCP is left alone.
-        settings: ``user_timeout`` and keepalive find vanished clients, ``notsent_lowat`` keeps the kernel from hoarding
-            megabytes for a client that does not read.
+        settings: ``user_timeout`` and keepalive find vanished clients, ``notsent_lowat`` keeps the
+            kernel from hoarding megabytes for a client that does not read.
     """
     sock = stream.socket
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
@@ -255,16 +274,17 @@ def tune(stream: IOStream, settings: StreamConfig) -> None:
 
 
 def has_vanished(stream: IOStream) -> bool:
-    """Tell whether a closed stream is one that the kernel gave up, because its client acknowledged nothing any more."""
+    """Return whether the kernel gave a closed stream up, because nothing was acknowledged."""
     return getattr(stream.error, "errno", None) in _VANISHED
 
 
 def has_left(stream: IOStream) -> bool:
-    """Tell whether the client has closed already, as far as the kernel knows and no unread bytes hide it."""
+    """Return whether the client has closed, as far as the kernel knows and no bytes hide it."""
     if stream.closed():
         return True
     try:
-        # The plain socket's recv, for TLS streams too: what is asked is whether the connection has ended below TLS.
+        # The plain socket's recv, for TLS streams too: what is asked is whether the connection has
+        # ended below TLS.
         return socket.socket.recv(stream.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
         return False

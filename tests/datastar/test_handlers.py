@@ -1,7 +1,9 @@
 """Verb methods that return effects or HTML: streams, 204, signals, and what is refused."""
 
 import asyncio
+import gc
 import json
+import weakref
 from functools import partial
 from urllib.parse import quote
 
@@ -636,6 +638,29 @@ async def test_a_short_stream_ends_where_a_greeting_would_be_awaited(serve):
     client = await StreamClient.open(url + "/answer", **post({}))
     assert (await client.event()).data == "only this"
     assert await client.ended() is True
+
+
+@pytest.mark.gen_test
+async def test_what_was_returned_is_not_kept_as_long_as_the_stream(serve):
+    """A page may be large, and ten thousand of them are read once."""
+    pages = []
+
+    class Html:
+        def __html__(self):
+            return "<p id=a></p>"
+
+    class Page(DatastarHandler):
+        def get(self):
+            html = Html()
+            pages.append(weakref.ref(html))
+            return [patch_elements(html)]
+
+    hub, url = serving(serve, Page)
+    async with await StreamClient.open(url + "/page", headers=DATASTAR) as client:
+        await client.event()
+        assert len(hub.streams) == 1
+        gc.collect()
+        assert [page() for page in pages] == [None]
 
 
 # -- ordinary requests
