@@ -29,7 +29,6 @@ from ..errors import RegistryError, hint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .run import Context
 
 __all__ = ("STAGES", "Chain", "Interceptor", "Stage", "check_interceptor", "fail_fast")
 
@@ -53,7 +52,7 @@ class Stage(NamedTuple):
     #: The interceptor's ``id``, or None.
     interceptor_id: Any
     #: The function.
-    run: Callable[[Context], Any]
+    run: Callable[[Any], Any]
     #: Whether it is a coroutine function.
     is_async: bool
 
@@ -131,7 +130,7 @@ def check_interceptor(interceptor: object) -> None:
             )
 
 
-def _halt_after_error(ctx: Context) -> None:
+def _halt_after_error(ctx: Any) -> None:
     if ctx.errors:
         ctx.halt()
 

@@ -24,8 +24,7 @@ from .effect import Effect, as_effects
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .dispatched import Steps
-    from .run import Context
+    from .dispatched import Phase, Steps
 
 __all__ = ("MAX_PLACEHOLDER_DEPTH", "fill", "fill_items")
 
@@ -36,16 +35,22 @@ MAX_PLACEHOLDER_DEPTH: Final = 10
 _WALKED: Final = frozenset({tuple, list, dict, Effect})
 
 
-def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[..., Any]]) -> Steps:
+def fill_items(
+    items: list[Any],
+    handlers: Mapping[str, Callable[..., Any]],
+    data: dict[str, Any],
+    record: Callable[[Phase, Any, BaseException], object],
+) -> Steps:
     """Fill in the placeholders of items, and return the list of the results.
 
     An item that is itself a placeholder may become one effect or several. An item in which a
     placeholder fails is dropped, with an error.
 
     Args:
-        ctx: the context, for its dispatch data and its errors.
         items: effects and actions; malformed ones are left as they are.
         handlers: the placeholders by name.
+        data: the dispatch data.
+        record: records an error.
     """
     filled: list[Any] = []
     for item in items:
@@ -53,13 +58,13 @@ def fill_items(ctx: Context, items: list[Any], handlers: Mapping[str, Callable[.
             filled.append(item)
             continue
         try:
-            value = yield from fill(item, ctx.dispatch_data, handlers)
+            value = yield from fill(item, data, handlers)
             if _is_placeholder(item, handlers):
                 filled += as_effects(value)
             else:
                 filled.append(value)
         except Exception as error:
-            ctx.record_error("placeholder", item, error)
+            record("placeholder", item, error)
     return filled
 
 

@@ -169,6 +169,24 @@ class Context:
         """Collect an error and report it; the dispatch goes on."""
         self._run.record(phase, item, exception, interceptor_id)
 
+    def save(self) -> tuple[Any, ...]:
+        """Return what a stage may change, for :meth:`restore`; called before each stage."""
+        # The long lists are kept, not copied: a copy for each effect would make a dispatch of many
+        # effects quadratic.
+        return (
+            (self.system.copy(), self.dispatch_data.copy(), self.notes.copy(), self.state),
+            (self.actions[:], self.effects, self.action, self.effect, self.result, self.halted),
+            (self.results, self.errors),
+        )
+
+    def restore(self, before: tuple[Any, ...]) -> None:
+        """Put back what was there before a stage that has failed."""
+        values, items, outcome = before
+        self.system, self.dispatch_data, self.notes, self.state = values
+        self.actions, self.effects, self.action, self.effect, self.result, self.halted = items
+        dispatched = self._run.dispatched
+        dispatched.results, dispatched.errors = outcome
+
 
 class Handlers:
     """What a dispatcher's registries hold, ready to be called.
@@ -305,6 +323,8 @@ class Run:
         ctx, chain, handlers = self.ctx, self.chain, self.handlers
         if type(effects) is Effect:
             ctx.actions = [effects]
+        elif type(effects) is tuple and effects and type(effects[0]) is Effect:
+            ctx.actions = list(effects)
         else:
             self._take(effects)
         if handlers.to_state is not None:
@@ -322,7 +342,9 @@ class Run:
                     self.record("before_dispatch", None, raised, stage.interceptor_id)
         if not ctx.halted:
             if handlers.placeholders:
-                ctx.actions = yield from fill_items(ctx, ctx.actions, handlers.placeholders)
+                ctx.actions = yield from fill_items(
+                    ctx.actions, handlers.placeholders, ctx.dispatch_data, self.record
+                )
             for item in ctx.actions:
                 if type(item) is not Effect or item[0] not in handlers.effects:
                     yield from self.expand()
@@ -378,13 +400,15 @@ class Run:
             try:
                 if value is not None and is_awaitable(value):
                     value = yield value
-                ctx.actions = as_effects(value)
+                ctx.actions = [] if value is None else as_effects(value)
             except (Exception, SystemExit) as raised:
                 error = raised
             if error is not None:
                 self.record("action", action, error)
             elif self.handlers.placeholders:
-                ctx.actions = yield from fill_items(ctx, ctx.actions, self.handlers.placeholders)
+                ctx.actions = yield from fill_items(
+                    ctx.actions, self.handlers.placeholders, ctx.dispatch_data, self.record
+                )
         if chain.after_action:
             yield from self._stages("after_action", chain.after_action, action)
             # A stage may have put anything there.
@@ -430,7 +454,7 @@ class Run:
         for interceptor_id, run, is_async in stages:
             if is_async and not may_await:
                 continue
-            before, waiting = self._save(), False
+            before, waiting = ctx.save(), False
             try:
                 value = run(ctx)
                 if value is None or value is ctx:
@@ -451,26 +475,9 @@ class Run:
                 if waiting and isinstance(raised, ENDS):
                     # The steps are closed: nothing goes on.
                     raise
-                self._restore(before)
+                ctx.restore(before)
                 error = raised
             self.record(phase, item, error, interceptor_id)
-
-    def _save(self) -> tuple[Any, ...]:
-        # The long lists are kept, not copied: a copy for each effect would make a dispatch of many
-        # effects quadratic.
-        ctx, dispatched = self.ctx, self.dispatched
-        return (
-            (ctx.system.copy(), ctx.dispatch_data.copy(), ctx.notes.copy(), ctx.state),
-            (ctx.actions[:], ctx.effects, ctx.action, ctx.effect, ctx.result, ctx.halted),
-            (dispatched.results, dispatched.errors),
-        )
-
-    def _restore(self, before: tuple[Any, ...]) -> None:
-        ctx, dispatched = self.ctx, self.dispatched
-        values, items, outcome = before
-        ctx.system, ctx.dispatch_data, ctx.notes, ctx.state = values
-        ctx.actions, ctx.effects, ctx.action, ctx.effect, ctx.result, ctx.halted = items
-        dispatched.results, dispatched.errors = outcome
 
     def _take(self, effects: Any) -> None:
         try:

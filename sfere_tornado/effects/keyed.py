@@ -290,8 +290,8 @@ def _to_all(
     ctx: Context, fanout: Fanout, effects: tuple[Any, ...]
 ) -> BroadcastResult | Awaitable[BroadcastResult]:
     nested = ctx.dispatch(effects, system={"sse": fanout})
-    result = BroadcastResult(len(fanout), (nested,), fanout)
-    return result if nested.done else _later(result, (nested,))
+    result = BroadcastResult(len(fanout.connections), (nested,), fanout)
+    return result if nested.task is None else _later(result, (nested,))
 
 
 def _to_each(

@@ -134,8 +134,11 @@ class PresenceFeed:
 
     def depart(self, connection: Connection) -> None:
         """Record that a connection has ended, for its own reason, and tell the others."""
-        departing = [*self._replaced.pop(connection, ()), (connection, None)]
         key = connection.key
+        if not self._replaced and connection.reason != "replaced":
+            self._tell(self.roster.depart(connection, connection.reason or "client"))
+            return
+        departing = [*self._replaced.pop(connection, ()), (connection, None)]
         if connection.reason == "replaced" and key is not None and self._wait(key, departing):
             return
         self._tell(

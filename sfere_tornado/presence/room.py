@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import PresenceFullError
 from ..keys import ANY, Key, as_key
-from ..reasons import check_departure_reason
+from ..reasons import DEPARTURE_REASONS, check_departure_reason
 from .records import Change, Grace, Member, Meta, check_meta
 from .rules import Rules
 from .states import Stream
@@ -165,7 +165,8 @@ class Presence:
         Raises:
             ValueError: when there is no such reason.
         """
-        check_departure_reason(reason)
+        if reason not in DEPARTURE_REASONS:
+            check_departure_reason(reason)
         now = self.timer()
         changes: list[Change] = []
         wanted = None if key is None else as_key(key)

@@ -92,12 +92,12 @@ class MemberState:
     @property
     def away(self) -> bool:
         """Whether no stream of it is open in a visible tab."""
-        return all(stream.hidden for stream in self.open.values())
+        return False not in [stream.hidden for stream in self.open.values()]
 
     @property
     def away_to_tell(self) -> bool:
         """Whether the others should know it as away: a stream that closed in a visible tab is most likely reloading."""
-        return self.away and all(stream.hidden for stream in self.waiting)
+        return self.away and False not in [stream.hidden for stream in self.waiting]
 
     def is_over(self, now: float) -> bool:
         """Tell whether there is no reason left to count it as here."""
