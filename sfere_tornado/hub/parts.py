@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ("MEMBERS_PER_CONNECTION", "Parts", "make_history", "make_presence")
 
-#: Members of the presence room for each connection that the store takes, 5: a grace of minutes after everybody has left
-#: once.
+#: Members at most for each connection that the store takes, 5: members that are waited for count,
+#: too, also when all clients have left and others have come.
 MEMBERS_PER_CONNECTION: Final = 5
 
 
@@ -127,7 +127,7 @@ def make_history(config: HubConfig, timer: Callable[[], float]) -> History | Non
 
 
 def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | None:
-    """Return the presence room that a configuration describes, or None when it has none.
+    """Return the presence that a configuration describes, or None when it has none.
 
     Args:
         config: the hub's.

@@ -1,13 +1,26 @@
-"""Who is here, said once and rightly: the room (:mod:`.room`), and the records of what it says (:mod:`.records`).
+"""Who is here (:mod:`.presence`), and the records of what changed (:mod:`.records`).
 
-Behind them, what follows from what (:mod:`.rules`), the members by key (:mod:`.roll`), each with its streams
-(:mod:`.states`), and the ends of waits (:mod:`.waits`).
+Below them: the rules of joining and leaving (:mod:`.rules`), the members by key (:mod:`.members`),
+the streams of each (:mod:`.states`), and the ends of waits (:mod:`.waits`). On top: the events
+(:mod:`.events`), the feed that tells the changes (:mod:`.feed`), and the effects (:mod:`.effects`).
 """
 
 from __future__ import annotations
 
-from .records import MAX_DATA_SIZE, MAX_LABEL, Change, Diff, Grace, Kind, Member, Meta, Reason, diff
-from .room import EXPIRE_SLICE, MAX_MEMBERS, Presence
+from .presence import EXPIRE_SLICE, MAX_MEMBERS, Presence
+from .records import (
+    MAX_DATA_SIZE,
+    MAX_LABEL,
+    Change,
+    Departure,
+    Diff,
+    Grace,
+    Kind,
+    Member,
+    Meta,
+    Reason,
+    diff,
+)
 from .states import MAX_METAS
 
 __all__ = (
@@ -17,6 +30,7 @@ __all__ = (
     "MAX_MEMBERS",
     "MAX_METAS",
     "Change",
+    "Departure",
     "Diff",
     "Grace",
     "Kind",

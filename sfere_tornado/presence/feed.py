@@ -27,6 +27,7 @@ from ..keys import ANY, Pattern
 from ..streams.fanout import Fanout
 from ..streams.writer import AT_ONCE
 from .events import PresenceEvents
+from .records import Departure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from ..stores import Cause, Store
     from ..streams.connection import Connection
     from ..streams.writer import Writer
+    from .presence import Presence
     from .records import Change, Reason
-    from .room import Presence
 
 __all__ = ("PresenceFeed",)
 
@@ -97,10 +98,10 @@ class PresenceFeed:
         self._set_alarm = set_alarm
         self._events = PresenceEvents(roster)
         self._queue = Callbacks("presence", log)
-        # By the connection that took their place: connections that were replaced, with the key. The
+        # By the connection that took their place: the departures of connections that were replaced. The
         # store removes those first; they stay in the roster until the successor arrives, or the member
         # would look gone for a moment.
-        self._replaced: dict[Connection, list[tuple[Connection, Key | None]]] = {}
+        self._replaced: dict[Connection, list[Departure]] = {}
 
     def __repr__(self) -> str:
         return f"<PresenceFeed of {self.roster!r}>"
@@ -125,8 +126,9 @@ class PresenceFeed:
         if self.roster.is_open(key, connection):
             return
         changes = self._arrive(key, connection, meta)
-        for replaced, place in self._replaced.pop(connection, ()):
-            changes += self.roster.depart(replaced, "replaced", key=place)
+        replaced = self._replaced.pop(connection, None)
+        if replaced is not None:
+            changes += self.roster.depart_many(replaced)
         if self._is_announced(key):
             for payload in self.state(key):
                 connection.deliver(payload)
@@ -134,25 +136,19 @@ class PresenceFeed:
 
     def depart(self, connection: Connection) -> None:
         """Record that a connection has ended, for its own reason, and tell the others."""
-        key = connection.key
-        if not self._replaced and connection.reason != "replaced":
-            self._tell(self.roster.depart(connection, connection.reason or "client"))
+        key, reason = connection.key, connection.reason or "client"
+        if not self._replaced and reason != "replaced":
+            self._tell(self.roster.depart(connection, reason))
             return
-        departing = [*self._replaced.pop(connection, ()), (connection, None)]
-        if connection.reason == "replaced" and key is not None and self._wait(key, departing):
+        departures = [*self._replaced.pop(connection, ()), Departure(connection, reason)]
+        if reason == "replaced" and key is not None and self._wait(key, departures):
             return
-        self._tell(
-            [
-                change
-                for each, place in departing
-                for change in self.roster.depart(each, each.reason or "client", key=place)
-            ]
-        )
+        self._tell(self.roster.depart_many(departures))
 
     def depart_from(self, key: Key, connection: Connection, cause: Cause) -> None:
         """Record that a connection has left one of its keys, and keeps others."""
         reason = _REASON_OF_CAUSE[cause]
-        if reason == "replaced" and self._wait(key, [(connection, key)]):
+        if reason == "replaced" and self._wait(key, [Departure(connection, reason, key)]):
             return
         self._tell(self.roster.depart(connection, reason, key=key))
 
@@ -200,12 +196,12 @@ class PresenceFeed:
         """Return the events that tell who is here, in the scope and category of a key."""
         return self._events.state(self.roster.announced(Pattern(key.scope, (key.inner[0], ANY))))
 
-    def _wait(self, key: Key, departing: list[tuple[Connection, Key | None]]) -> bool:
+    def _wait(self, key: Key, departures: list[Departure]) -> bool:
         """Keep replaced connections until their successor arrives; return whether there is one."""
         successors = self._store.peek(key)
         if not successors or self.roster.is_open(key, successors[-1]):
             return False
-        self._replaced.setdefault(successors[-1], []).extend(departing)
+        self._replaced.setdefault(successors[-1], []).extend(departures)
         return True
 
     def _arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> list[Change]:

@@ -1,9 +1,10 @@
 """The records of presence: how long to wait, who is here, what changed.
 
-A *member* is a key: it is there while at least one connection is, or a reason to wait for one. An *announcement* is what
-the others are told of it. The two differ on purpose: the roster is exact at once, the announcement of a departure waits
-for the grace, so that a reload leaves no trace. A tab that comes or goes while its member stays is not announced either:
-what the others know of a member's connections is as of the last change of it.
+A *member* is a key: it is here while one of its connections is open, or one is waited for. An
+*announcement* is what the others are told of it. The two differ on purpose: the roster is always
+exact, and the announcement of a departure waits for the grace, so that a reload is not announced. A
+tab that opens or closes while its member stays is not announced either: the others know a member's
+connections as of its last change.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = (
     "MAX_DATA_SIZE",
     "MAX_LABEL",
     "Change",
+    "Departure",
     "Diff",
     "Grace",
     "Kind",
@@ -38,52 +40,54 @@ __all__ = (
 
 Kind: TypeAlias = Literal["joined", "left", "away", "back", "changed"]
 
-#: Characters of a tab id or a device's name: room for a UUID and a word, and not for a story, for every newcomer is
-#: sent those of all who are here.
+#: Characters of a tab id or a device's name at most, 64: a UUID and a word. Every newcomer is sent
+#: the labels of all members.
 MAX_LABEL: Final = 64
 
-#: Bytes of the application's data of one connection, as JSON, 1 KiB: a name, a colour, a picture's address. What is
-#: larger belongs behind a link, for it would be sent to everybody at each change.
+#: Bytes of the application's data of one connection at most, as JSON, 1 KiB: a name, a colour, a
+#: picture's address. It is sent to all members at each change, so send a link to what is larger.
 MAX_DATA_SIZE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grace:
-    """How long a departure waits, in seconds, before it is announced; a return within that time is silent.
+    """How long a departure waits, in seconds, before it is announced; a return within it is silent.
 
     Raises:
-        ValueError: when a time is no number of seconds from 0.
+        ValueError: A time is not a number of seconds from 0.
     """
 
-    #: The member said so: there is nothing to wait for.
+    #: The client said that its member leaves: no wait.
     leave: float = 0.0
-    #: The client closed, or its connection was cut: most often a reload (some 50 ms) or a network that changes. Five
-    #: seconds are two of the default reconnection times, and a page that loads slowly.
+    #: The client closed, or its connection was cut: most often a reload (some 50 ms) or a change of
+    #: network. Five seconds are two default reconnection times and a page that loads slowly.
     client: float = 5.0
-    #: Cut at a bound; the client comes back like any other.
+    #: Cut at a bound; the client comes back, as after ``client``.
     slow: float = 5.0
-    #: Cut by an error on this side; likewise.
+    #: Cut by an error on this side; the client comes back, as after ``client``.
     error: float = 5.0
-    #: Closed by the application; likewise, where it lets the client come back.
+    #: Closed by the application; the client comes back where the closing lets it.
     server: float = 5.0
-    #: The kernel gave up after many seconds: that was the wait.
+    #: The kernel gave up after many seconds, which were the wait.
     timeout: float = 0.0
     #: The lease ended, which is longer than any grace.
     expired: float = 0.0
-    #: Another connection took the place; while that one is there, nobody has left.
+    #: Another connection took the place, so the member is still here.
     replaced: float = 0.0
-    #: The right to be here ended.
+    #: The client may not be here any more.
     revoked: float = 0.0
-    #: This process stops, and its clients go to another one, or come back: None tells nobody, ever.
+    #: This process stops. Its clients go to another process, or come back: with None the departure
+    #: is never announced.
     shutdown: float | None = None
-    #: The tab was hidden when its stream closed; some client libraries close it themselves then. Ten minutes, as long
-    #: as a lease lasts by default: a tab in the background says nothing to tell the two ends apart.
+    #: The tab was hidden when its stream closed. Some client libraries close the streams of hidden
+    #: tabs, and a hidden tab that was closed looks the same from here. Ten minutes, like the
+    #: default lease.
     hidden: float = 600.0
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value is None and one.name == "shutdown":
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name == "shutdown":
                 continue
             if (
                 isinstance(value, bool)
@@ -92,15 +96,15 @@ class Grace:
                 or value < 0
             ):
                 raise ValueError(
-                    f"the grace {one.name} is a number of seconds from 0, not {value!r}"
+                    f"the grace {field.name} is a number of seconds from 0, not {value!r}"
                 )
 
     def wait(self, reason: Reason, *, hidden: bool = False) -> float | None:
-        """Return the seconds to wait after a departure, or None when it is never to be announced.
+        """Return the seconds to wait after a departure, or None when it is never announced.
 
         Args:
             reason: why the connection departed.
-            hidden: whether its tab was hidden then.
+            hidden: whether its tab was hidden.
         """
         own: float | None = getattr(self, reason)
         if hidden and own is not None and reason in RETURNING:
@@ -111,47 +115,56 @@ class Grace:
 class Meta(NamedTuple):
     """What is known of one connection of a member."""
 
-    #: The id of the browser's tab, which stays the same when the page is reloaded; None when the client has none.
+    #: The id of the browser's tab, which a reload keeps; None when the client has none.
     tab: str | None
-    #: What kind of device it is, in the application's words.
+    #: The kind of device, in the application's words.
     device: str | None
-    #: Since when it is here, on the room's timer; a return within the grace goes on from the first arrival.
+    #: The time of its arrival, on the timer of presence. A return within the grace keeps it.
     since: float
     #: The application's own.
     data: Any
-    #: Whether nobody looks at it: its tab is hidden, or its stream has closed and is waited for.
+    #: Whether its tab is hidden, or its stream has closed and is waited for.
     away: bool
 
 
 class Member(NamedTuple):
-    """One who is here."""
+    """A member, as it is or as it was announced."""
 
     key: Key
     metas: tuple[Meta, ...]
-    #: Whether no connection of it is open in a visible tab; for what was announced, whether the others were told so.
+    #: Whether it has no open connection in a visible tab, or, if announced, had none then.
     away: bool
+
+
+class Departure(NamedTuple):
+    """A connection that has closed: the arguments of :meth:`.Presence.depart`."""
+
+    connection: object
+    reason: Reason
+    #: Only under this key; None for all keys of the connection.
+    key: Key | None = None
 
 
 class Change(NamedTuple):
-    """One thing to announce: who, what, and for ``left`` why and who remains."""
+    """A change to announce: of which member, what, and for ``left`` why and who remains."""
 
     kind: Kind
     key: Key
-    #: The member's connections as of now; for ``left`` those that it had last.
+    #: The member's connections after the change; for ``left`` those that it had last.
     metas: tuple[Meta, ...]
-    #: Whether the member counts as away for the others after this change.
+    #: Whether the others see the member as away after this change.
     away: bool
-    #: Why the member has left; None for the other kinds.
+    #: Why the member has left; None for other kinds.
     reason: Reason | None = None
-    #: For ``left``: the members of the same scope and category who are here after everything that this call did.
+    #: For ``left``: the members of the same scope and category that are here after the whole call.
     remaining: tuple[Key, ...] = ()
 
 
 class Diff(NamedTuple):
-    """Several changes as one step: take the leaves out of a roster, then put the joins into it.
+    """Several changes as one step: remove the leaves from a roster, then put the joins into it.
 
-    A member in both has left and joined again. Joins are also those who are away, back or changed: they are put in the
-    place of what was known of them.
+    A member in both has left and joined again. Changes of the kinds away, back and changed are
+    joins, too: each replaces what was known of its member.
     """
 
     joins: dict[Key, Change]
@@ -159,7 +172,7 @@ class Diff(NamedTuple):
 
 
 def diff(changes: Iterable[Change]) -> Diff:
-    """Return changes, oldest first, as one step; of several of one member the latest of each side counts."""
+    """Return changes, oldest first, as one step; of each member the latest of each side counts."""
     joins: dict[Key, Change] = {}
     leaves: dict[Key, Change] = {}
     for change in changes:
@@ -172,14 +185,16 @@ def diff(changes: Iterable[Change]) -> Diff:
 
 
 def check_meta(tab: object, device: object, data: object) -> None:
-    """Check what is to be kept of a connection.
+    """Check what is kept of a connection.
 
     Raises:
-        MetaError: when tab or device is neither None nor a text of 1 to :data:`MAX_LABEL` printable characters, or the
-            data has more than :data:`MAX_DATA_SIZE` bytes as JSON, or cannot be written as JSON.
+        MetaError: The tab or device is neither None nor a text of 1 to :data:`MAX_LABEL` printable
+            characters, or the data is more than :data:`MAX_DATA_SIZE` bytes as JSON, or cannot be
+            written as JSON.
     """
     for field, value in (("tab", tab), ("device", device)):
-        # Printable also keeps lone surrogates out, which no event can say: one of them would silence a whole room.
+        # A lone surrogate is not printable either. No event can carry one: kept, it would fail
+        # every event that lists this member.
         if value is not None and not (
             isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()
         ):

@@ -1,11 +1,10 @@
-"""What the room keeps of each member: its streams, open and waited for.
+"""The state of each member: its open streams, and the closed ones that may come back.
 
-Not here: time, grace and announcements; the room decides, these only hold.
+Time, grace and announcements are not decided here; see :mod:`.rules`.
 """
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from .records import Member, Meta
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_METAS", "MemberState", "Stream")
 
-#: Connections of one member that are shown, and closed ones that are waited for, 32: every tab and device of a person, and
-#: together, with the most that each may say, less than an event may have. Every open one counts, shown or not.
+#: Metas shown of one member, and closed streams of it that are waited for, 32: all tabs and devices
+#: of a person. With the largest metas it is less than one event may have. Open streams beyond it
+#: are not shown, but they count: the member stays while one of them is open.
 MAX_METAS: Final = 32
 
 
@@ -25,9 +25,9 @@ class Stream:
     """One connection of a member: open, or closed and waited for.
 
     Args:
-        state: the member's.
+        state: the member.
         connection: the connection.
-        meta: tab, device, since, data, and whether its tab is hidden.
+        meta: its tab, device, since and data; ``away`` says whether its tab is hidden.
     """
 
     __slots__ = (
@@ -36,91 +36,106 @@ class Stream:
         "device",
         "ends",
         "hidden",
-        "place",
         "reason",
         "since",
         "state",
         "tab",
+        "wait",
     )
 
     tab: str | None
     device: str | None
     since: float
     data: Any
+    #: Whether its tab is hidden.
     hidden: bool
 
     def __init__(self, state: MemberState, connection: object, meta: Meta) -> None:
         self.state: MemberState = state
-        #: None when it has closed.
+        #: None after it has closed.
         self.connection: object = connection
         self.tab, self.device, self.since, self.data, self.hidden = meta
-        #: Why it closed.
+        #: Why it closed; None while it is open.
         self.reason: Reason | None = None
-        #: When it is no longer waited for.
+        #: When its wait ends; meaningful only while it is waited for.
         self.ends: float = 0.0
-        #: The number of its place among all that are waited for; None while it is not.
-        self.place: int | None = None
+        #: The number of its wait; None while it is not waited for.
+        self.wait: int | None = None
 
     def __repr__(self) -> str:
-        state = "open" if self.place is None else f"waited for until {self.ends:g}"
+        state = "open" if self.wait is None else f"waited for until {self.ends:g}"
         return f"<Stream of {self.state.key}, tab {self.tab!r}, {state}>"
 
     def meta(self) -> Meta:
         """Return what is known of it."""
-        return Meta(
-            self.tab, self.device, self.since, self.data, self.hidden or self.place is not None
-        )
+        away = self.hidden or self.wait is not None
+        return Meta(self.tab, self.device, self.since, self.data, away)
 
 
 class MemberState:
-    """One member: its streams, and what the others were told of it."""
+    """One member: its streams, and what the others know of it."""
 
-    __slots__ = ("key", "open", "told", "waiting")
+    __slots__ = ("announced", "key", "open", "waiting")
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
         #: Open streams by ``id(connection)``, in order of arrival.
         self.open: dict[int, Stream] = {}
-        #: Closed streams that may come back, in order of departure; few enough for a list.
+        #: Closed streams that may come back, in order of departure; at most :data:`MAX_METAS`.
         self.waiting: list[Stream] = []
-        #: As the others know it: what they were told last.
-        self.told: Member = Member(key, (), away=False)
+        #: The member as it was announced last.
+        self.announced: Member = Member(key, (), away=False)
 
     def __repr__(self) -> str:
         return f"<MemberState {self.key}: {len(self.open)} open, {len(self.waiting)} waited for>"
 
     @property
     def away(self) -> bool:
-        """Whether no stream of it is open in a visible tab."""
-        return False not in [stream.hidden for stream in self.open.values()]
+        """Whether it has no open stream in a visible tab."""
+        for stream in self.open.values():  # noqa: SIM110  # all() would call a generator
+            if not stream.hidden:
+                return False
+        return True
 
     @property
-    def away_to_tell(self) -> bool:
-        """Whether the others should know it as away: a stream that closed in a visible tab is most likely reloading."""
-        return self.away and False not in [stream.hidden for stream in self.waiting]
+    def away_to_announce(self) -> bool:
+        """Whether the others should see it as away.
+
+        A stream that closed in a visible tab is most likely reloading, so its member is not.
+        """
+        if not self.away:
+            return False
+        for stream in self.waiting:  # noqa: SIM110  # as above
+            if not stream.hidden:
+                return False
+        return True
 
     def is_over(self, now: float) -> bool:
-        """Tell whether there is no reason left to count it as here."""
+        """Return whether it has left: no stream is open, and the waits of all have ended."""
         return not self.open and all(stream.ends <= now for stream in self.waiting)
 
     def streams(self, tab: str | None = None) -> list[Stream]:
-        """Return the streams of a tab, or all, the open ones first."""
-        return [
-            stream
-            for stream in (*self.open.values(), *self.waiting)
-            if tab is None or stream.tab == tab
-        ]
+        """Return the streams of a tab, or all for None; the open ones come first."""
+        streams = [*self.open.values(), *self.waiting]
+        return streams if tab is None else [stream for stream in streams if stream.tab == tab]
 
     def metas(self) -> tuple[Meta, ...]:
-        """Return what is known of its connections, the first ones if there are more than are shown; of one tab, the newest."""
+        """Return the metas of its first :data:`MAX_METAS` tabs; of streams of one tab, the last."""
         shown: dict[Any, Meta] = {}
-        for stream in chain(self.open.values(), self.waiting):
+        for stream in self.streams():
             if len(shown) == MAX_METAS:
                 break
-            # No two streams without a tab are the same one.
+            # A stream without a tab is known to be a tab of its own.
             shown[stream if stream.tab is None else stream.tab] = stream.meta()
         return tuple(shown.values())
 
     def awaited(self, tab: str | None) -> Stream | None:
-        """Return the closed stream that one which opens in a tab continues, if there is one: the one closed first."""
-        return next((stream for stream in self.waiting if stream.tab == tab), None)
+        """Return the closed stream that a new stream of a tab continues, or None.
+
+        Of several it is the one that closed first. None for the tab stands for clients that have no
+        tab id: they continue each other's streams.
+        """
+        for stream in self.waiting:
+            if stream.tab == tab:
+                return stream
+        return None

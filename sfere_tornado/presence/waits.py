@@ -1,7 +1,8 @@
-"""Closed streams that are waited for, by the end of the wait.
+"""Closed streams that may come back, by the end of their wait.
 
-How it works. A heap has a place for each wait. A stream that is no longer waited for, or for another time, leaves its
-place where it is; such stale places are passed over, and cleared out when they become more than half of all.
+How it works. Each wait is an entry of a heap. An entry is never searched for: when a wait stops,
+its entry becomes stale and stays. Stale entries are skipped at the top, and the heap is rebuilt
+without them when they are more than half of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Waits",)
 
-#: Stale places, beyond one for each wait, that the heap bears.
+#: Stale entries that the heap keeps in addition to one for each wait, 64: a small heap is not
+#: rebuilt at every second stop.
 _STALE: Final = 64
 
 
@@ -26,7 +28,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Stream]] = []
-        # Of two equal ends the first one comes first; streams are not compared.
+        # Orders equal ends by age, so that streams are never compared.
         self._numbers = count()
         self._stale = 0
 
@@ -37,23 +39,23 @@ class Waits:
         return len(self._heap) - self._stale
 
     def begin(self, stream: Stream, ends: float) -> None:
-        """Wait for a stream until a time, on the room's timer."""
-        stream.ends, stream.place = ends, next(self._numbers)
-        heappush(self._heap, (ends, stream.place, stream))
+        """Wait for a stream until a time, in seconds on the timer of presence."""
+        stream.ends, stream.wait = ends, next(self._numbers)
+        heappush(self._heap, (ends, stream.wait, stream))
 
     def stop(self, stream: Stream) -> None:
-        """Wait for a stream no longer."""
-        stream.place = None
+        """Stop waiting for a stream."""
+        stream.wait = None
         self._stale += 1
         if self._stale > len(self) + _STALE:
-            self._heap = [place for place in self._heap if place[2].place == place[1]]
+            self._heap = [entry for entry in self._heap if entry[2].wait == entry[1]]
             heapify(self._heap)
             self._stale = 0
 
     def first(self) -> Stream | None:
-        """Return the stream whose wait ends next, if there is any."""
+        """Return the stream whose wait ends next, or None."""
         heap = self._heap
-        while heap and heap[0][2].place != heap[0][1]:
+        while heap and heap[0][2].wait != heap[0][1]:
             heappop(heap)
             self._stale -= 1
         return heap[0][2] if heap else None
