@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .effects.streams import send as send
     from .effects.streams import sse_closed as sse_closed
     from .errors import SfereError as SfereError
-    from .hub import Hub as Hub
     from .keys import ANY as ANY
     from .keys import DEFAULT_SCOPE as DEFAULT_SCOPE
     from .keys import Key as Key
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from .streams.fanout import Fanout as Fanout
     from .web.handlers import SSEHandler as SSEHandler
     from .web.handlers import SSEMixin as SSEMixin
+    from .web.hub import Hub as Hub
     from .web.requests import InterceptorMixin as InterceptorMixin
     from .web.signs import BeatHandler as BeatHandler
     from .web.signs import ScriptHandler as ScriptHandler
@@ -64,7 +64,6 @@ _NAMES = {
     "errors": ("SfereError",),
     "wire.event_stream": ("Event",),
     "streams.fanout": ("Fanout",),
-    "hub": ("Hub",),
     "keys": ("ANY", "DEFAULT_SCOPE", "Key", "Pattern"),
     "effects.keyed": ("broadcast", "with_connection"),
     "datastar.actions": (
@@ -81,6 +80,7 @@ _NAMES = {
     "datastar.handlers": ("DatastarHandler", "DatastarMixin"),
     "web.signs": ("BeatHandler", "ScriptHandler", "SignHandler"),
     "web.requests": ("InterceptorMixin",),
+    "web.hub": ("Hub",),
     "web.handlers": ("SSEHandler", "SSEMixin"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -90,31 +90,7 @@ def explain(
     """
     around = chain or dispatcher.chain()
     explanation = Explanation([], [], [], [], _stages(around))
-    handlers = dispatcher.handlers
-    fillers = {
-        name: partial(_fill, handler, name, explanation.placeholders)
-        for name, handler in handlers.placeholders.items()
-    }
-    watch = {
-        "id": "explain",
-        "after_action": lambda ctx: explanation.expansions.append((ctx.action, list(ctx.actions))),
-    }
-    run = Run(
-        Handlers(
-            dict.fromkeys(handlers.effects, _do_nothing),
-            handlers.actions,
-            fillers,
-            handlers.to_state,
-            _wait_for_nothing,
-            explanation.errors.append,
-        ),
-        Chain((watch,)),
-        explanation.errors.append,
-        "application",
-        None,
-        dict(system or {}),
-        dict(dispatch_data or {}),
-    )
+    run = _expanding(dispatcher, explanation, dict(system or {}), dict(dispatch_data or {}))
     run.start(effects)
     ctx = run.ctx
 
@@ -138,6 +114,40 @@ def explain(
                 ctx.record_error("effect", effect, error)
         explanation.steps.append(Step(effect, dict(details)))
     return explanation
+
+
+def _expanding(
+    dispatcher: Dispatcher,
+    explanation: Explanation,
+    system: dict[str, Any],
+    dispatch_data: dict[str, Any],
+) -> Run:
+    """Return a dispatch that fills in and expands, writes that down, and runs no effect."""
+    handlers = dispatcher.handlers
+    fillers = {
+        name: partial(_fill, handler, name, explanation.placeholders)
+        for name, handler in handlers.placeholders.items()
+    }
+    watch = {
+        "id": "explain",
+        "after_action": lambda ctx: explanation.expansions.append((ctx.action, list(ctx.actions))),
+    }
+    return Run(
+        Handlers(
+            dict.fromkeys(handlers.effects, _do_nothing),
+            handlers.actions,
+            fillers,
+            handlers.to_state,
+            _wait_for_nothing,
+            explanation.errors.append,
+        ),
+        Chain((watch,)),
+        explanation.errors.append,
+        "application",
+        None,
+        system,
+        dispatch_data,
+    )
 
 
 def _fill(

@@ -328,9 +328,9 @@ class Run:
         else:
             self._take(effects)
         if handlers.to_state is not None:
-            yield from self._find_state(handlers.to_state)
+            yield from _find_state(self, handlers.to_state)
         if chain.before_dispatch:
-            yield from self._stages("before_dispatch", chain.before_dispatch, None)
+            yield from self.run_stages("before_dispatch", chain.before_dispatch, None)
             if type(ctx.actions) is not list:
                 # A stage may have put anything there.
                 self._take(ctx.actions)
@@ -354,7 +354,7 @@ class Run:
                 ctx.effects += ctx.actions
             yield from self._run_effects()
         if chain.after_dispatch:
-            yield from self._stages("after_dispatch", chain.after_dispatch, None)
+            yield from self.run_stages("after_dispatch", chain.after_dispatch, None)
 
     def expand(self) -> Steps:
         """Expand the actions of the context into its effects."""
@@ -370,7 +370,7 @@ class Run:
                 elif name in handlers.effects:
                     effects.append(item)
                 elif name in handlers.actions:
-                    produced = yield from self._expand_one(item, handlers.actions[name])
+                    produced = yield from _expand_one(self, item, handlers.actions[name])
                     if produced and len(levels) >= MAX_EXPANSION_DEPTH:
                         self.record("action", item, ExpansionDepthError(MAX_EXPANSION_DEPTH))
                         del levels[1:]
@@ -384,41 +384,6 @@ class Run:
                 levels.pop()
         ctx.actions, ctx.effects, ctx.action = dispatched, effects, None
 
-    def _expand_one(self, action: Any, handler: Callable[..., Any]) -> Steps:
-        """Expand one action, with the stages around it; return the list of what it became."""
-        ctx, chain = self.ctx, self.chain
-        ctx.action, ctx.actions = action, []
-        if chain.before_action:
-            yield from self._stages("before_action", chain.before_action, action)
-            ctx.actions = []
-        if not ctx.halted:
-            value, error = None, None
-            try:
-                value = handler(ctx.state, *action[1:])
-            except OWN_FAULT as raised:
-                error = raised
-            try:
-                if value is not None and is_awaitable(value):
-                    value = yield value
-                ctx.actions = [] if value is None else as_effects(value)
-            except (Exception, SystemExit) as raised:
-                error = raised
-            if error is not None:
-                self.record("action", action, error)
-            elif self.handlers.placeholders:
-                ctx.actions = yield from fill_items(
-                    ctx.actions, self.handlers.placeholders, ctx.dispatch_data, self.record
-                )
-        if chain.after_action:
-            yield from self._stages("after_action", chain.after_action, action)
-            # A stage may have put anything there.
-            try:
-                return as_effects(ctx.actions)
-            except EffectShapeError as raised:
-                self.record("after_action", action, raised)
-                return []
-        return ctx.actions
-
     def _run_effects(self) -> Steps:
         """Run the effects of the context."""
         ctx, chain, handlers = self.ctx, self.chain, self.handlers.effects
@@ -427,7 +392,7 @@ class Run:
         for effect in tuple(ctx.effects):
             ctx.effect, ctx.result = effect, None
             if chain.before_effect:
-                yield from self._stages("before_effect", chain.before_effect, effect)
+                yield from self.run_stages("before_effect", chain.before_effect, effect)
             if not ctx.halted:
                 waiting = False
                 try:
@@ -444,10 +409,10 @@ class Run:
                     ctx.result = Result(effect, value)
                     self.dispatched.results.append(ctx.result)
             if chain.after_effect:
-                yield from self._stages("after_effect", chain.after_effect, effect)
+                yield from self.run_stages("after_effect", chain.after_effect, effect)
         ctx.effect = ctx.result = None
 
-    def _stages(self, phase: Phase, stages: tuple[Stage, ...], item: Any) -> Steps:
+    def run_stages(self, phase: Phase, stages: tuple[Stage, ...], item: Any) -> Steps:
         """Run the stages of one phase around an item."""
         ctx, awaiting = self.ctx, self.handlers.awaiting
         may_await = awaiting is None or self.kind in awaiting
@@ -486,18 +451,56 @@ class Run:
             self.ctx.actions = []
             self.record("action", effects, error)
 
-    def _find_state(self, to_state: Callable[[dict[str, Any]], Any]) -> Steps:
-        state, error = None, None
+
+def _find_state(run: Run, to_state: Callable[[dict[str, Any]], Any]) -> Steps:
+    """Make the state of the system, for actions."""
+    state, error = None, None
+    try:
+        state = to_state(run.ctx.system)
+    except OWN_FAULT as raised:
+        error = raised
+    try:
+        if state is not None and is_awaitable(state):
+            state = yield state
+    except (Exception, SystemExit) as raised:
+        error = raised
+    if error is None:
+        run.ctx.state = state
+    else:
+        run.record("state", None, error)
+
+
+def _expand_one(run: Run, action: Any, handler: Callable[..., Any]) -> Steps:
+    """Expand one action, with the stages around it; return the list of what it became."""
+    ctx, chain = run.ctx, run.chain
+    ctx.action, ctx.actions = action, []
+    if chain.before_action:
+        yield from run.run_stages("before_action", chain.before_action, action)
+        ctx.actions = []
+    if not ctx.halted:
+        value, error = None, None
         try:
-            state = to_state(self.ctx.system)
+            value = handler(ctx.state, *action[1:])
         except OWN_FAULT as raised:
             error = raised
         try:
-            if state is not None and is_awaitable(state):
-                state = yield state
+            if value is not None and is_awaitable(value):
+                value = yield value
+            ctx.actions = [] if value is None else as_effects(value)
         except (Exception, SystemExit) as raised:
             error = raised
-        if error is None:
-            self.ctx.state = state
-        else:
-            self.record("state", None, error)
+        if error is not None:
+            run.record("action", action, error)
+        elif run.handlers.placeholders:
+            ctx.actions = yield from fill_items(
+                ctx.actions, run.handlers.placeholders, ctx.dispatch_data, run.record
+            )
+    if chain.after_action:
+        yield from run.run_stages("after_action", chain.after_action, action)
+        # A stage may have put anything there.
+        try:
+            return as_effects(ctx.actions)
+        except EffectShapeError as raised:
+            run.record("after_action", action, raised)
+            return []
+    return ctx.actions

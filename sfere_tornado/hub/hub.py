@@ -317,29 +317,6 @@ class Hub:
         if present is not self:
             raise HubError("the application has another hub already; one application has one hub")
 
-    def listen(
-        self, application: Any, port: int, address: str = "127.0.0.1", **arguments: Any
-    ) -> int:
-        """Serve an application with this hub: a backlog for a crowd, and bounds on what a request may cost.
-
-        Args:
-            application: the :class:`tornado.web.Application`; the hub is installed in it.
-            port: 0 takes any free one.
-            address: where to listen; an empty string is everywhere.
-            arguments: of :class:`tornado.httpserver.HTTPServer`, over the defaults of :mod:`sfere_tornado.web.serving`.
-
-        Returns:
-            The port. :meth:`drain` stops the server.
-
-        Raises:
-            ListenError: when there is no such port or address, or somebody else has it; nothing is listened on then.
-            HubError: when the application has another hub already.
-        """
-        # The only door upwards: everybody looks for it here, and the room behind it knows Tornado.
-        from ..web.serving import listen  # noqa: PLC0415  # see above
-
-        return listen(self, application, port, address, **arguments)
-
     def chain(self, interceptors: Sequence[Interceptor]) -> Chain:
         """Return the chain of the hub's interceptors and these, outermost first; it is kept."""
         return self._chains.get(interceptors)
