@@ -295,7 +295,7 @@ class SSEMixin(InterceptorMixin):
     def _begin(self, ctx: Context) -> Any:
         """Open the stream, in the middle of the chain, unless a stage refused it."""
         opening = self._opening
-        if ctx.errors or self._finished or opening is None or opening.connection.closed:
+        if ctx.errors or self._finished or opening is None or opening.connection.reason:
             return None
         self._context = ctx
         return opening.begin(ctx)

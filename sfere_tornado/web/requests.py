@@ -41,7 +41,7 @@ else:
     # A host's handlers have a base class of their own; the mixin goes before it.
     _Base = object
 
-__all__ = ("InterceptorMixin", "hub_of")
+__all__ = ("InterceptorMixin",)
 
 #: Runs the verb method, in the middle of the chain.
 _REQUEST: Final = effect("request")
@@ -75,7 +75,13 @@ class InterceptorMixin(_Base):
         Raises:
             HubError: when it has none.
         """
-        return hub_of(self.application)
+        hub = self.application.settings.get("sfere")
+        if hub is None:
+            raise HubError(
+                "the application has no hub; make it with Application(..., sfere=hub), or call "
+                "hub.install(app)"
+            )
+        return cast("Hub", hub)
 
     @property
     def chain(self) -> Chain:
@@ -198,18 +204,3 @@ class InterceptorMixin(_Base):
         return not error.phase.startswith("after_") or isinstance(
             error.exception, (HTTPError, Finish)
         )
-
-
-def hub_of(application: Application) -> Hub:
-    """Return the hub of an application.
-
-    Raises:
-        HubError: when it has none.
-    """
-    hub = application.settings.get("sfere")
-    if hub is None:
-        raise HubError(
-            "the application has no hub; make it with Application(..., sfere=hub), or call "
-            "hub.install(app)"
-        )
-    return cast("Hub", hub)
