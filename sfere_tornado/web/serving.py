@@ -50,7 +50,24 @@ SERVER_LIMITS: Final[dict[str, Any]] = {
 
 
 def listen(hub: Hub, application: Application, port: int, address: str, **arguments: Any) -> int:
-    """Serve an application; see :meth:`sfere_tornado.hub.Hub.listen`."""
+    """Serve an application with a hub: a backlog for a crowd, and bounds on what a request may cost.
+
+    Args:
+        hub: is installed in the application, and started.
+        application: what is served.
+        port: 0 takes any free one.
+        address: where to listen; an empty string is everywhere.
+        arguments: of :class:`tornado.httpserver.HTTPServer`, over :data:`SERVER_LIMITS`; and
+            ``backlog`` and ``reuse_port``.
+
+    Returns:
+        The port. A drain of the hub stops the server.
+
+    Raises:
+        ListenError: when there is no such port or address, or another process has it; nothing is
+            listened on then.
+        HubError: when the application has another hub already.
+    """
     if not 0 <= port <= MAX_PORT:
         # The system would take it modulo 65,536, and no client would find the server.
         raise ListenError(

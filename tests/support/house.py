@@ -189,12 +189,13 @@ class House:
         return {name: whole(name) for name in own}
 
     def public_names(self, class_name):
-        """Return the public names of a class: methods, properties and attributes."""
+        """Return the public names of the classes of a name: methods, properties, attributes."""
         classes = dict(self.classes())
         by_short = {name.rpartition(".")[2]: name for name in classes}
-        names, todo = set(), [class_name]
+        # A class may extend one of the same name.
+        names, todo = set(), [name for name in classes if name.endswith(f".{class_name}")]
         while todo:
-            node = classes[by_short[todo.pop()]]
+            node = classes[todo.pop()]
             names |= set(attributes_of(node))
             names |= {
                 inner.name
@@ -202,7 +203,9 @@ class House:
                 if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
             }
             todo += [
-                base.id for base in node.bases if isinstance(base, ast.Name) and base.id in by_short
+                by_short[base.id]
+                for base in node.bases
+                if isinstance(base, ast.Name) and base.id in by_short
             ]
         return sorted(name for name in names if not name.startswith("_"))
 
