@@ -71,9 +71,6 @@ STILL_TO_CUT = {
         "time",
     },
     "banned names": {
-        "presence.effects: given",
-        "presence.events: part",
-        "presence.events: room",
         "streams.connection: held",
         "streams.connection: told",
         "streams.writer: held",

@@ -1,7 +1,7 @@
 """Effects of presence: what members say of themselves, and who is here.
 
-Each is a thin call of the :class:`.PresenceFeed`, which records it and tells the others. Without a key an
-effect is about the client whose request is being answered.
+Each is a call of the :class:`.PresenceFeed`, which records it and tells the others. Without a key
+an effect is about the client whose request is being answered.
 """
 
 from __future__ import annotations
@@ -24,30 +24,48 @@ __all__ = ("PresenceEffects", "hide", "leave", "presence_state", "show", "update
 
 
 def leave(key: KeyLike | None = None, *, tab: str | None = None) -> Effect:
-    """Return the effect by which a member leaves: its streams are closed and told to stay away, and ``left`` is told at once.
+    """Return the effect that lets a member leave, without a grace by default.
+
+    Its streams are closed, and their clients are told not to reconnect.
 
     Args:
         key: ``(scope, (category, id))``; None for the client whose request is being answered.
         tab: only the streams of this tab; None for all.
 
     Raises:
-        KeyShapeError: when it is no key.
+        KeyShapeError: It is not a valid key.
     """
     return Effect(("leave", _options(key, tab)))
 
 
 def hide(key: KeyLike | None = None, *, tab: str | None = None) -> Effect:
-    """Return the effect that takes note that a member's tab is hidden; arguments as for :func:`leave`."""
+    """Return the effect that records that a member's tab is hidden.
+
+    Args:
+        key: as for :func:`leave`.
+        tab: only this tab; None for all.
+
+    Raises:
+        KeyShapeError: It is not a valid key.
+    """
     return Effect(("hide", _options(key, tab)))
 
 
 def show(key: KeyLike | None = None, *, tab: str | None = None) -> Effect:
-    """Return the effect that takes note that a member's tab is visible again; arguments as for :func:`leave`."""
+    """Return the effect that records that a member's tab is visible again.
+
+    Args:
+        key: as for :func:`leave`.
+        tab: only this tab; None for all.
+
+    Raises:
+        KeyShapeError: It is not a valid key.
+    """
     return Effect(("show", _options(key, tab)))
 
 
 def update_meta(data: Any, *, key: KeyLike | None = None, tab: str | None = None) -> Effect:
-    """Return the effect that puts other data of the application in the place of what a member has.
+    """Return the effect that replaces the application's data of a member.
 
     Args:
         data: what JSON can say, up to 1 KiB.
@@ -55,19 +73,20 @@ def update_meta(data: Any, *, key: KeyLike | None = None, tab: str | None = None
         tab: only for this tab; None for all of the member's.
 
     Raises:
-        KeyShapeError: when it is no key.
+        KeyShapeError: It is not a valid key.
     """
     return Effect(("update_meta", data, _options(key, tab)))
 
 
 def presence_state(key: KeyLike | None = None) -> Effect:
-    """Return the effect that sends, to the connections of the dispatch, who is here in the scope and category of a key.
+    """Return the effect that sends who is here to the connections of the dispatch.
 
     Args:
-        key: None for that of the client whose request is being answered.
+        key: the members of its scope and category are sent. None for the key of the client whose
+            request is being answered.
 
     Raises:
-        KeyShapeError: when it is no key.
+        KeyShapeError: It is not a valid key.
     """
     return Effect(("presence_state", _options(key, None)))
 
@@ -138,12 +157,13 @@ def _options(key: Any, tab: str | None) -> dict[str, Any]:
 
 
 def _key_of(ctx: Context, options: dict[str, Any] | None, effect: str) -> Key:
-    given = (options or {}).get("key")
-    visit = visit_of(ctx)
-    key = (visit.key if visit is not None else None) if given is None else given
+    key = (options or {}).get("key")
+    if key is None:
+        visit = visit_of(ctx)
+        key = None if visit is None else visit.key
     if key is None:
         raise KeyShapeError(
-            f"{effect} needs a key: give one, or dispatch it in a handler that has a connection_key",
+            f"{effect} needs a key: pass one, or dispatch it in a handler with a connection_key",
             key,
         )
     return as_key(key)

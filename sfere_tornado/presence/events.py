@@ -1,16 +1,19 @@
-"""What members are told of each other, as events: ``presence_state`` and ``presence_diff``.
+"""The events that tell members of each other: ``presence_state`` and ``presence_diff``.
 
 ::
 
-    presence_state  {"now": 12.5, "members": {"ann": {"away": false, "metas": [...]}}, "part": 1, "parts": 1, "omitted": 0}
-    presence_diff   {"now": 13.0, "joins": {"brian": {...}}, "leaves": {"phil": {"away": false, "metas": [...], "reason": "client"}}}
+    presence_state  {"now": 12.5, "part": 1, "parts": 1, "omitted": 0,
+                     "members": {"ann": {"away": false, "metas": [...]}}}
+    presence_diff   {"now": 13.0, "joins": {"brian": {"away": false, "metas": [...]}},
+                     "leaves": {"phil": {"away": false, "metas": [...], "reason": "client"}}}
 
-A client forgets all at part 1 of a state, and puts members in; of a diff it takes the leaves out first, then puts the
-joins in, each in the place of what it knew. Ids are written as text, so within one scope and category they must differ as
-text. A meta has ``tab``, ``device``, ``data``, ``away``, and ``since``, in seconds on the clock of ``now``.
+At part 1 of a state a client forgets all members, then it adds those of each part. Of a diff it
+removes the leaves first, then adds the joins, each in place of what it knew. Ids are written as
+text, so the ids of one scope and category must differ as text. A meta has ``tab``, ``device``,
+``data``, ``away``, and ``since``, in seconds on the clock of ``now``.
 
-How it works. A member's text is made once for each change of it, and kept: a crowd that arrives at once is sent as many
-states as it has heads, each of all of them.
+How it works. The text of a member is made once for each change of it, and kept: when N clients
+arrive together, N states are sent, each of up to N members.
 """
 
 from __future__ import annotations
@@ -33,18 +36,21 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_STATE", "PART_SIZE", "PresenceEvents")
 
-#: Bytes of one event of a state or diff, 32 KiB, one member more not counted: with the largest there is, it is still less
-#: than an event may have by default.
+#: Bytes of one event of a state or diff, 32 KiB; the last member in it may go beyond. With the
+#: largest member it is still less than one event may have by default.
 PART_SIZE: Final = 32 * 1024
 
-#: Bytes of a whole state, 512 KiB, half of an outbox: some thousand members. A newcomer to a larger crowd is told how
-#: many were left out; sent all of them, it would be cut for being slow, come back, and be cut again.
+#: Bytes of a whole state, 512 KiB, half of an outbox: some thousand members. Of more members, a
+#: newcomer is sent these and the number of the others: a client that is sent all of them is cut for
+#: being slow, comes back, and is cut again.
 MAX_STATE: Final = 512 * 1024
 
-#: Texts, beyond two for each member, that are kept: of those who left and were not announced, as in a drain.
+#: Texts that are kept in addition to two for each member, 64: of members that left and were not
+#: announced, as in a drain.
 _STALE: Final = 64
 
-# ASCII: characters are bytes then, and an id with half of a surrogate pair does not silence a whole room.
+# ASCII: characters are bytes then, and an id with a lone surrogate does not fail the event that
+# lists all members.
 _to_json = JSONEncoder(separators=(",", ":")).encode
 
 
@@ -52,25 +58,25 @@ class PresenceEvents:
     """Makes the events.
 
     Args:
-        room: whose members they are about; its clock is told from now on, as 0.
+        presence: whose members they are about. Times in events count from now, on its timer.
     """
 
-    __slots__ = ("_began", "_room", "_texts")
+    __slots__ = ("_began", "_presence", "_texts")
 
-    def __init__(self, room: Presence) -> None:
-        self._room = room
-        self._began = room.timer()
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._began = presence.timer()
         self._texts: Texts = {}
 
     def __repr__(self) -> str:
         return f"<PresenceEvents with {len(self._texts)} texts>"
 
     def state(self, members: Sequence[Member]) -> list[bytes]:
-        """Return the events that tell a newcomer who is here, as many as it takes."""
+        """Return the events that tell a newcomer who is here, each up to :data:`PART_SIZE`."""
         texts = self._texts
-        if len(texts) > 2 * len(self._room) + _STALE:
+        if len(texts) > 2 * len(self._presence) + _STALE:
             texts.clear()
-        parts: list[list[str]] = [[]]
+        pieces: list[list[str]] = [[]]
         size = total = shown = 0
         for member in members:
             text = self._text(member)
@@ -78,19 +84,19 @@ class PresenceEvents:
             if total > MAX_STATE:
                 break
             if size > PART_SIZE:
-                parts.append([])
+                pieces.append([])
                 size = 0
-            parts[-1].append(text)
+            pieces[-1].append(text)
             size += len(text)
             shown += 1
-        rest = f'"parts":{len(parts)},"omitted":{len(members) - shown}'
+        rest = f'"parts":{len(pieces)},"omitted":{len(members) - shown}'
         return [
-            self._event("presence_state", f'"members":{{{",".join(part)}}},"part":{number},{rest}')
-            for number, part in enumerate(parts, 1)
+            self._event("presence_state", f'"members":{{{",".join(piece)}}},"part":{number},{rest}')
+            for number, piece in enumerate(pieces, 1)
         ]
 
     def diff(self, changes: Iterable[Change]) -> list[bytes]:
-        """Return the events that tell the others of changes, as many as it takes, leaves first."""
+        """Return the events that tell the others of changes, leaves first."""
         step = diff(changes)
         for key in step.leaves:
             self._texts.pop(key, None)
@@ -115,12 +121,12 @@ class PresenceEvents:
         )
 
     def _event(self, name: str, fields: str) -> bytes:
-        now = self._seconds(self._room.timer())
+        now = self._seconds(self._presence.timer())
         return encode_fields(f'{{"now":{now},{fields}}}', name, None, None)
 
     def _text(self, of: Member | Change) -> str:
         kept = self._texts.get(of.key)
-        # The very same metas: those of a change are also those that the room says were announced.
+        # The same object: a change and the announced member share their metas.
         if kept is not None and kept[0] is of.metas and kept[1] is of.away:
             return kept[2]
         text = self._entry(of)
@@ -129,7 +135,8 @@ class PresenceEvents:
 
     def _entry(self, of: Member | Change, **more: Any) -> str:
         metas = [{**meta._asdict(), "since": self._seconds(meta.since)} for meta in of.metas]
-        return f"{_to_json(str(of.key.inner[1]))}:{_to_json({'away': of.away, 'metas': metas, **more})}"
+        fields = {"away": of.away, "metas": metas, **more}
+        return f"{_to_json(str(of.key.inner[1]))}:{_to_json(fields)}"
 
     def _seconds(self, time: float) -> float:
         return round(time - self._began, 3)

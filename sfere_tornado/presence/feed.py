@@ -1,19 +1,20 @@
 """What presence tells: states and diffs to the members, changes to the application's callbacks.
 
-The roster (:class:`.Presence`) records what happens and returns what changed. The feed calls it, and
-tells of the changes in the same call: it sends the events straight to the connections, and calls the
-callbacks from one queue. Nothing of this is dispatched, so no stage of an interceptor can delay, reorder
-or lose it.
+The roster (:class:`.Presence`) records what happens and returns what changed. The feed calls it,
+and tells of the changes in the same call: it sends the events straight to the connections, and
+calls the callbacks from one queue. Nothing of this is dispatched, so no stage of an interceptor can
+delay, reorder or lose it.
 
 Laws:
 
-- **State first, diffs after.** A newcomer's state is what was announced at the moment of its arrival;
-  what changes later reaches it like the other members. It misses none, and gets none twice.
-- **One order of changes for all callbacks.** The changes of one call are all queued before the first
-  callback is called; what a callback causes comes after them.
+- **State first, diffs after.** A newcomer's state is what was announced at the moment of its
+  arrival; what changes later reaches it like the other members. It misses none, and gets none
+  twice.
+- **One order of changes for all callbacks.** The changes of one call are all queued before the
+  first callback is called; what a callback causes comes after them.
 - **What is sent fits.** A state or diff is cut into parts that an event and an outbox can hold.
-- **A stream opens, whatever its metadata.** What the application says of a connection and cannot be kept
-  is logged and left out.
+- **A stream opens, whatever its metadata.** What the application says of a connection and cannot be
+  kept is logged and left out.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = ("PresenceFeed",)
 
 log: logging.Logger = logging.getLogger("sfere_tornado.presence")
 
-#: Why a connection leaves one of its keys and keeps others, by the cause for which the store let go.
+#: Why a connection leaves one of its keys and keeps others, by the store's cause.
 _REASON_OF_CAUSE: Final[Mapping[Cause, Reason]] = {
     "explicit": "revoked",
     "expired": "expired",
@@ -60,8 +61,8 @@ class PresenceFeed:
         store: where the connections are.
         dispatch: dispatches what a callback returns.
         writer: writes states and diffs; by default in the same call.
-        announced: the categories whose members are sent states and diffs; None for all. For the others
-            only the callbacks are called.
+        announced: the categories whose members are sent states and diffs; None for all. For the
+            others only the callbacks are called.
         set_alarm: looks what is due next, because a grace may end earlier than what was due.
     """
 
@@ -98,9 +99,9 @@ class PresenceFeed:
         self._set_alarm = set_alarm
         self._events = PresenceEvents(roster)
         self._queue = Callbacks("presence", log)
-        # By the connection that took their place: the departures of connections that were replaced. The
-        # store removes those first; they stay in the roster until the successor arrives, or the member
-        # would look gone for a moment.
+        # By the connection that took their place: the departures of connections that were replaced.
+        # The store removes those first; they stay in the roster until the successor arrives, or the
+        # member would look gone for a moment.
         self._replaced: dict[Connection, list[Departure]] = {}
 
     def __repr__(self) -> str:
@@ -109,7 +110,7 @@ class PresenceFeed:
     def add_callback(self, callback: Callable[[Change], Any]) -> None:
         """Have a function called with each change; what it returns is dispatched."""
         self._callbacks.append(callback)
-        # Who remains is a list of the whole roster, and only callbacks are given it.
+        # Only callbacks read who remains, and listing it copies all keys of a category.
         self.roster.lists_remaining = True
 
     def arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> None:
@@ -121,7 +122,7 @@ class PresenceFeed:
             meta: any of ``tab``, ``device``, ``data``, ``hidden``.
 
         Raises:
-            PresenceFullError: when there are too many members; nothing has changed then.
+            PresenceFullError: There are too many members; nothing has changed.
         """
         if self.roster.is_open(key, connection):
             return
@@ -160,8 +161,8 @@ class PresenceFeed:
             tab: only the streams of this tab; None for all.
         """
         closing = self.roster.connections(key, tab)
-        # The departure is recorded first, so that the closings find no member; it is told last, when
-        # the store has let go.
+        # The departure is recorded first, so that the closings find no member; it is told last,
+        # when the store has let go.
         changes = self.roster.leave(key, tab)
         if tab is None:
             self._store.purge(key)
@@ -182,7 +183,7 @@ class PresenceFeed:
         """Replace the application's data of a member.
 
         Raises:
-            MetaError: when the data is too large, or cannot be written as JSON.
+            MetaError: The data is too large, or cannot be written as JSON.
         """
         self._tell(self.roster.update(key, data, tab))
 
@@ -209,9 +210,13 @@ class PresenceFeed:
             try:
                 return self.roster.arrive(key, connection, **meta)
             except MetaError as error:
-                # The connection is stored. An error status would keep a browser away for good, because
-                # of a name that is too long.
-                log.error("%s (of the stream of %s, which opens without it)", error, key)  # noqa: TRY400  # the text says all
+                # The connection is stored. An error status would keep a browser away for good,
+                # because of a name that is too long.
+                log.error(  # noqa: TRY400  # the text says all
+                    "%s (of the stream of %s, which opens without it)",
+                    error,
+                    key,
+                )
                 meta = {**meta, error.field: None}
 
     def _is_announced(self, key: Key) -> bool:

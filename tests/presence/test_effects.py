@@ -1,4 +1,4 @@
-"""Presence inside a dispatch: the room follows the store, newcomers get the state, the others each change, once."""
+"""Presence in a dispatch: it follows the store, newcomers get the state, the others each change once."""
 
 import asyncio
 import json
@@ -34,18 +34,22 @@ def key(name, category="lobby", scope="default"):
 
 
 class House:
-    """Store, room and dispatcher, wired as a hub does it; streams that end are dispatched as the web room does it."""
+    """Store, presence and dispatcher, wired as in a hub; streams that end are dispatched as in web."""
 
     def __init__(
         self, *, interceptors=(), registries=(), grace=None, store=None, on_change=(), **options
     ):
         self.clock = FakeClock()
-        self.room = Presence(grace, timer=self.clock, max_members=options.pop("max_members", 1000))
+        self.presence = Presence(
+            grace, timer=self.clock, max_members=options.pop("max_members", 1000)
+        )
         self.store = MemoryStore() if store is None else store
         self.store.on_removal = self.close_removed
         self.changes = []
         self.waits = options.pop("on_wait", lambda: None)
-        self.feed = PresenceFeed(self.room, self.store, self.again, set_alarm=self.wait, **options)
+        self.feed = PresenceFeed(
+            self.presence, self.store, self.again, set_alarm=self.wait, **options
+        )
         for callback in on_change or [self.changes.append]:
             self.feed.add_callback(callback)
         self.dispatcher = Dispatcher(
@@ -92,7 +96,9 @@ class House:
     def expire(self, seconds=0.0):
         """Let time pass, and do what the hub's tick does."""
         self.clock.advance(seconds)
-        while self.room.next_expiry() is not None and self.room.next_expiry() <= self.clock():
+        while (
+            self.presence.next_expiry() is not None and self.presence.next_expiry() <= self.clock()
+        ):
             self.feed.expire()
 
     def kinds(self):
@@ -165,7 +171,7 @@ def test_a_departure_is_told_after_the_grace():
     house = House()
     ann, brian = house.enter("ann"), house.enter("brian")
     brian.transport.leave()
-    assert (house.store.keys(), house.room.member(key("brian")).away) == ([key("ann")], True)
+    assert (house.store.keys(), house.presence.member(key("brian")).away) == ([key("ann")], True)
     house.expire(4.9)
     assert ann.roster() == {"ann": False, "brian": False}
     house.expire(0.1)
@@ -205,7 +211,7 @@ def test_what_was_missed_between_two_streams_is_in_the_state():
 
 
 def test_only_the_same_scope_and_category_is_told():
-    """Other rooms, and other tenants, read nothing."""
+    """Other categories, and other scopes, are sent nothing."""
     house = House()
     cook = house.enter("cook", category="kitchen")
     house.enter("ann")
@@ -245,7 +251,7 @@ def test_a_continuation_is_no_arrival():
         "y",
     ]
     assert brian.kinds() == ["presence_state", "hi", "y"]
-    assert len(house.room) == 2
+    assert len(house.presence) == 2
 
 
 def test_a_request_of_a_member_is_no_arrival():
@@ -257,7 +263,7 @@ def test_a_request_of_a_member_is_no_arrival():
     gone, transport = recording_connection()
     transport.leave()
     house.dispatch(None, system={"sse": gone}, dispatch_data={"key": ("lobby", "brian")})
-    assert (house.room.member(key("brian")), len(house.room)) == (None, 1)
+    assert (house.presence.member(key("brian")), len(house.presence)) == (None, 1)
 
 
 def test_a_refused_stream_is_no_member(caplog):
@@ -265,11 +271,11 @@ def test_a_refused_stream_is_no_member(caplog):
     for stage in (lambda ctx: ctx.halt(), lambda ctx: 1 / 0):
         house = House(interceptors=[{"id": "outer", "before_dispatch": stage}])
         house.enter("ann")
-        assert len(house.room) == 0
+        assert len(house.presence) == 0
 
 
 def test_what_is_known_of_a_stream_may_be_a_function():
-    """The web room asks the handler only when the stages outside have let the request pass."""
+    """The handlers of web ask for it only when the stages outside have let the request pass."""
     house = House()
     connection, _ = recording_connection(on_end=house.ended)
     house.dispatch(
@@ -277,11 +283,11 @@ def test_what_is_known_of_a_stream_may_be_a_function():
         system={"sse": connection},
         dispatch_data={"key": ("lobby", "ann"), "presence": lambda: {"tab": "t", "hidden": True}},
     )
-    member = house.room.member(key("ann"))
+    member = house.presence.member(key("ann"))
     assert ([meta.tab for meta in member.metas], member.away) == (["t"], True)
 
 
-def test_a_full_room_is_an_error_of_the_stage(caplog):
+def test_full_presence_is_an_error_of_the_stage(caplog):
     """Whoever cannot be a member is told so as an error of the dispatch, as a full store is; nobody is announced."""
     house = House(max_members=1)
     ann = house.enter("ann")
@@ -304,7 +310,7 @@ def test_what_cannot_be_kept_of_a_meta_costs_the_stream_nothing(given, caplog):
         dispatch_data={"key": ("lobby", "brian"), "presence": wrong},
     )
     assert (told.errors, [event.event for event in transport.events()]) == ([], ["presence_state"])
-    [meta] = house.room.member(key("brian")).metas
+    [meta] = house.presence.member(key("brian")).metas
     assert (meta.tab, meta.device, meta.data, meta.away) == (None, "phone", None, True)
     assert ann.roster() == {"ann": False, "brian": True}
     messages = [record.getMessage() for record in caplog.records]
@@ -317,20 +323,20 @@ def test_whoever_may_wait_now_says_so():
     grace = Grace(leave=1, replaced=1)
     for effect in (leave(key("ann")), hide(key("ann")), show(key("ann"))):
         waits = []
-        house = House(grace=grace, on_wait=lambda: waits.append(house.room.next_expiry()))  # noqa: B023  # called here
+        house = House(grace=grace, on_wait=lambda: waits.append(house.presence.next_expiry()))  # noqa: B023  # called here
         house.enter("ann", tab="a")
         if effect[0] == "show":
-            house.room.hide(key("ann"))
+            house.presence.hide(key("ann"))
         if effect[0] != "leave":
-            house.room.depart(house.store.peek(key("ann"))[0], "client")
-        before = house.room.next_expiry()
+            house.presence.depart(house.store.peek(key("ann"))[0], "client")
+        before = house.presence.next_expiry()
         del waits[:]
         house.dispatch(effect)
-        assert (waits[-1] != before, waits[-1]) == (True, house.room.next_expiry())
+        assert (waits[-1] != before, waits[-1]) == (True, house.presence.next_expiry())
     waits = []
     house = House(
         grace=grace,
-        on_wait=lambda: waits.append(house.room.next_expiry()),
+        on_wait=lambda: waits.append(house.presence.next_expiry()),
         store=MemoryStore(same_key="replace"),
     )
     house.enter("ann", tab="a")
@@ -384,7 +390,7 @@ def test_leaving_one_place_keeps_a_stream_that_has_another():
     house.dispatch(None, system={"sse": ann.connection}, dispatch_data={"key": ("kitchen", "ann")})
     house.dispatch(leave(key("ann")))
     assert (ann.connection.closed, house.store.keys()) == (False, [key("ann", category="kitchen")])
-    assert [member.key for member in house.room.roster()] == [key("ann", category="kitchen")]
+    assert [member.key for member in house.presence.roster()] == [key("ann", category="kitchen")]
 
 
 def test_leaving_closes_where_the_store_does_not():
@@ -531,7 +537,7 @@ def test_a_replaced_key_of_two_is_no_departure():
     house.kinds()
     house.enter("ann", category="kitchen")
     assert house.kinds() == []
-    assert house.room.member(key("ann", "kitchen")).away is False
+    assert house.presence.member(key("ann", "kitchen")).away is False
 
 
 def test_a_callback_may_return_effects():
@@ -589,7 +595,7 @@ def test_departures_caused_by_a_callback_do_not_nest():
     del told[:]
     clients[0].connection.close(reason="revoked")
     assert told == [("left", number) for number in range(1000)]
-    assert (len(house.room), house.store.count()) == (0, 0)
+    assert (len(house.presence), house.store.count()) == (0, 0)
 
 
 def test_a_storm_of_departures_is_told_in_few_diffs():
@@ -701,10 +707,10 @@ def test_a_name_that_unicode_cannot_say_silences_nobody():
 def test_texts_are_made_once_and_not_kept_for_ever():
     """A member's text is made when it changes, not for each newcomer; those who left in silence are forgotten in time."""
     house = House()
-    events = presence_events.PresenceEvents(house.room)
+    events = presence_events.PresenceEvents(house.presence)
     for number in range(100):
         house.enter(number)
-    members = house.room.announced()
+    members = house.presence.announced()
     assert events.state(members) == events.state(members)
     assert repr(events) == "<PresenceEvents with 100 texts>"
     kept = events._texts[key(7)]
@@ -715,7 +721,10 @@ def test_texts_are_made_once_and_not_kept_for_ever():
     assert repr(events) == "<PresenceEvents with 99 texts>"
     for member in members[:99]:
         house.store.peek(member.key)[0].close(reason="shutdown")
-    assert (len(house.room), events.state(house.room.announced())[0].count(b"away")) == (0, 0)
+    assert (len(house.presence), events.state(house.presence.announced())[0].count(b"away")) == (
+        0,
+        0,
+    )
     assert repr(events) == "<PresenceEvents with 0 texts>"
     assert events.diff([]) == []
 
@@ -767,7 +776,7 @@ def test_every_client_sees_what_was_announced(seed, caplog):
     open_clients = []
 
     def check():
-        announced = {str(member.key.id): member.away for member in house.room.announced(LOBBY)}
+        announced = {str(member.key.id): member.away for member in house.presence.announced(LOBBY)}
         for client in open_clients:
             assert client.roster() == announced
         # Each departure once: nobody leaves who is not there, nobody joins who is.
@@ -775,9 +784,9 @@ def test_every_client_sees_what_was_announced(seed, caplog):
         for change in house.changes:
             assert (change.key in members) is (change.kind != "joined")
             (members.discard if change.kind == "left" else members.add)(change.key)
-        assert members == {member.key for member in house.room.announced(LOBBY)}
+        assert members == {member.key for member in house.presence.announced(LOBBY)}
         here = {client.connection.key for client in open_clients}
-        assert here <= {member.key for member in house.room.roster(LOBBY)}
+        assert here <= {member.key for member in house.presence.roster(LOBBY)}
 
     for step in range(600):
         name, what = chance.randrange(40), chance.random()

@@ -1,4 +1,4 @@
-"""Who is here: arrivals, departures, the grace between them, and what is announced of all that. On a clock in the hand."""
+"""Who is here: arrivals, departures, the grace between them, and what is announced of them."""
 
 import random
 from typing import get_args
@@ -87,7 +87,7 @@ def settle(presence, clock, seconds):
 
 
 def test_the_first_connection_joins_and_the_last_departure_leaves_after_the_grace(presence, clock):
-    """A closed stream is waited for 5 seconds: the roster says away at once, the others are told left after that."""
+    """A closed stream is waited for 5 seconds: the member is away at first, and is announced as left then."""
     ann, brian = Thing(), Thing()
     assert short(presence.arrive(ANN, ann)) == [("joined", "ann")]
     assert short(presence.arrive(BRIAN, brian)) == [("joined", "brian")]
@@ -122,7 +122,7 @@ WAITS = {
 
 @pytest.mark.parametrize(("reason", "seconds"), WAITS.items())
 def test_each_reason_has_its_grace(presence, clock, reason, seconds):
-    """What has waited already, or will not come back, is announced at once; what may be a reload waits."""
+    """What may be a reload waits; every other departure is announced in the same call."""
     ann = Thing()
     presence.arrive(ANN, ann)
     changes = short(presence.depart(ann, reason))
@@ -134,7 +134,7 @@ def test_each_reason_has_its_grace(presence, clock, reason, seconds):
 
 
 def test_a_process_that_stops_announces_nobody(presence, clock):
-    """The clients of a drain go elsewhere: they are gone from the roster, and nobody is told, ever."""
+    """The clients of a drain go elsewhere: the roster drops them, and it is never announced."""
     ann = Thing()
     presence.arrive(ANN, ann)
     assert presence.depart(ann, "shutdown") == []
@@ -150,7 +150,7 @@ def test_a_stop_can_be_given_a_grace(clock):
 
 
 def test_every_reason_of_a_connection_is_known():
-    """Presence knows each reason for which a connection closes, and one more: the member said so."""
+    """Presence knows each reason for which a connection closes, and ``leave``."""
     assert set(get_args(Reason)) == {*get_args(reasons.Reason), "leave"}
     for reason in get_args(Reason):
         Grace().wait(reason)
@@ -172,7 +172,7 @@ def test_a_category_has_its_own_grace(clock):
 
 
 def test_a_return_within_the_grace_is_silent(presence, clock):
-    """A reload is a departure and an arrival: nobody is told of either, also when the clock is late."""
+    """A reload is a departure and an arrival: neither is announced, also when expire is late."""
     first, second = Thing(), Thing()
     presence.arrive(ANN, first)
     presence.depart(first, "client")
@@ -182,7 +182,7 @@ def test_a_return_within_the_grace_is_silent(presence, clock):
 
 
 def test_a_return_after_the_grace_is_a_departure_and_an_arrival(presence, clock):
-    """Past its grace is gone, also when nobody has called expire: left comes first, without the newcomer among the rest."""
+    """A member past its grace has left, also before expire: left comes first, and the newcomer does not remain."""
     first, second = Thing(), Thing()
     presence.arrive(BRIAN, Thing())
     presence.arrive(ANN, first)
@@ -205,7 +205,7 @@ def test_a_return_after_the_grace_is_a_departure_and_an_arrival(presence, clock)
 
 
 def test_two_tabs_are_one_member(presence, clock):
-    """The second tab joins nobody, and only the last one's departure counts."""
+    """The second tab is not a new member, and only the last tab's departure counts."""
     first, second = Thing(), Thing()
     assert short(presence.arrive(ANN, first, tab="a")) == [("joined", "ann")]
     assert presence.arrive(ANN, second, tab="b") == []
@@ -215,7 +215,7 @@ def test_two_tabs_are_one_member(presence, clock):
 
 
 def test_one_tab_reloads_while_another_is_refused(presence, clock):
-    """The wait for one tab outlasts the end of another, whatever that one's reason is."""
+    """The wait for one tab goes on when another ends, whatever its reason is."""
     first, second, third = Thing(), Thing(), Thing()
     presence.arrive(ANN, first, tab="a")
     presence.arrive(ANN, second, tab="b")
@@ -228,7 +228,7 @@ def test_one_tab_reloads_while_another_is_refused(presence, clock):
 
 
 def test_the_reason_is_that_of_the_tab_that_was_waited_for_longest(clock):
-    """Of several waits that are found to be over at once, the last one to end says why the member has left."""
+    """Of several waits that ended before one call of expire, the last one is the reason for left."""
     presence, first, second = Presence(Grace(slow=9), timer=clock), Thing(), Thing()
     presence.arrive(ANN, first, tab="a")
     presence.arrive(ANN, second, tab="b")
@@ -250,7 +250,7 @@ def test_a_departure_is_told_once(presence):
 
 
 def test_a_connection_arrives_once(presence):
-    """Storing it again under the same key changes nothing, and says nothing."""
+    """A second arrival under the same key changes nothing."""
     ann = Thing()
     presence.arrive(ANN, ann, tab="a")
     assert presence.arrive(ANN, ann, tab="b") == []
@@ -267,7 +267,7 @@ def test_a_connection_arrives_once(presence):
 
 
 def test_a_connection_departs_from_all_its_keys(presence):
-    """One stream may make its client a member in several places; it leaves them together, or one of them alone."""
+    """A stream may have several keys; it departs from all of them, or from one."""
     ann = Thing()
     presence.arrive(ANN, ann)
     presence.arrive(COOK, ann)
@@ -277,7 +277,7 @@ def test_a_connection_departs_from_all_its_keys(presence):
 
 
 def test_several_departures_are_one_call(presence):
-    """Each has its own reason and key, and those who remain are those after the last of them."""
+    """Each has its own reason and key; the members that remain are those after the last departure."""
     ann, brian, phil = Thing(), Thing(), Thing()
     presence.arrive(ANN, ann)
     presence.arrive(BRIAN, brian)
@@ -301,7 +301,7 @@ def test_several_departures_are_one_call(presence):
 
 
 def test_who_remains_is_of_the_same_scope_and_category(presence):
-    """Those who are told, and named as remaining, are in the same place; also those who only are away."""
+    """The members that remain are of the same scope and category, also those that are away."""
     for scope in ("default", "other"):
         presence.arrive(Key(scope, ("lobby", "brian")), Thing())
     presence.arrive(COOK, Thing())
@@ -317,7 +317,7 @@ def test_who_remains_is_of_the_same_scope_and_category(presence):
 
 
 def test_leaving_is_told_at_once(presence):
-    """A member that says so has left, with all of its tabs; what closes afterwards changes nothing."""
+    """The member has left with all of its tabs; a stream that closes afterwards changes nothing."""
     tabs = [Thing(), Thing()]
     for tab in tabs:
         presence.arrive(ANN, tab)
@@ -337,7 +337,7 @@ def test_leaving_is_told_at_once(presence):
 
 
 def test_leaving_ends_a_wait(presence):
-    """A killed browser whose last word arrives after all has left at once, and only once."""
+    """A leave that arrives after the stream has closed ends the wait, and is announced once."""
     ann = Thing()
     presence.arrive(ANN, ann)
     presence.depart(ann, "client")
@@ -346,7 +346,7 @@ def test_leaving_ends_a_wait(presence):
 
 
 def test_a_tab_may_leave_alone(presence, clock):
-    """Who leaves one of two tabs has not left; who then leaves the other one has."""
+    """A member that leaves one of two tabs has not left; it has with the second one."""
     tabs = {name: Thing() for name in "ab"}
     for name, thing in tabs.items():
         presence.arrive(ANN, thing, tab=name)
@@ -356,7 +356,7 @@ def test_a_tab_may_leave_alone(presence, clock):
 
 
 def test_leaving_may_have_a_grace_too(clock):
-    """With a grace of its own, a leave that turns out to be a reload is silent."""
+    """With a grace for leave, a leave that was a reload is not announced."""
     presence = Presence(Grace(leave=2), timer=clock)
     for second in (1.9, 2):
         ann = Thing()
@@ -385,7 +385,7 @@ def test_a_hidden_tab_is_away_at_once_and_left_after_the_longer_grace(presence, 
 
 
 def test_it_may_close_before_it_says_that_it_is_hidden(presence, clock):
-    """The two take different ways: whichever comes first, the wait is the longer one, and away is told once."""
+    """The two messages may come in any order: the wait is the longer one, and away is announced once."""
     ann = Thing()
     presence.arrive(ANN, ann, tab="a")
     presence.depart(ann, "client")
@@ -396,7 +396,7 @@ def test_it_may_close_before_it_says_that_it_is_hidden(presence, clock):
 
 
 def test_a_hidden_tab_comes_back(presence, clock):
-    """Its stream opens again, and it says that it is visible: back is told, and nothing else."""
+    """Its stream opens again in a visible tab: only back is announced."""
     first, second = Thing(), Thing()
     presence.arrive(ANN, first, tab="a")
     presence.hide(ANN, "a")
@@ -411,7 +411,7 @@ def test_a_hidden_tab_comes_back(presence, clock):
 
 
 def test_a_hidden_tab_whose_stream_breaks_stays_hidden(presence, clock):
-    """A stream opens again by itself, also where nobody looks: nothing is told before the tab says that it is visible."""
+    """Browsers also reconnect hidden tabs: back is announced only when the tab says that it is visible."""
     things = [Thing() for _ in range(3)]
     presence.arrive(ANN, things[0], tab="a")
     presence.hide(ANN, "a")
@@ -427,7 +427,7 @@ def test_a_hidden_tab_whose_stream_breaks_stays_hidden(presence, clock):
 
 
 def test_hidden_or_not_is_what_is_known_of_the_same_tab(presence):
-    """Another tab, one without an id, and a tab that was visible, open as visible ones; no tab is hidden before it says so."""
+    """Another tab, a tab without an id, and a tab that was shown again open as visible ones."""
     for tab, others in (("a", "b"), (None, None)):
         presence.arrive(ANN, Thing(), tab=tab)
         presence.hide(ANN)
@@ -442,7 +442,7 @@ def test_hidden_or_not_is_what_is_known_of_the_same_tab(presence):
 
 
 def test_a_hidden_tab_says_that_it_is_visible_before_its_stream_opens(presence, clock):
-    """It is back at once, and its stream is waited for like that of a reload, also where its own grace is over."""
+    """It is back in the same call, and its stream is waited for as for a reload, also past its grace."""
     ann, again = Thing(), Thing()
     presence.arrive(ANN, ann, tab="a")
     presence.hide(ANN, "a")
@@ -456,8 +456,8 @@ def test_a_hidden_tab_says_that_it_is_visible_before_its_stream_opens(presence, 
     assert settle(presence, clock, 5) == [("left", "ann", "client")]
 
 
-def test_whoever_is_hidden_and_does_not_come_back_after_showing_has_left(presence, clock):
-    """A page that was looked at, and whose stream did not open, is waited for no longer than a reload."""
+def test_a_member_that_is_hidden_and_does_not_come_back_after_showing_has_left(presence, clock):
+    """A page that was visible, and whose stream did not open, is waited for as long as a reload."""
     ann = Thing()
     presence.arrive(ANN, ann)
     presence.hide(ANN)
@@ -467,7 +467,7 @@ def test_whoever_is_hidden_and_does_not_come_back_after_showing_has_left(presenc
 
 
 def test_where_a_reload_has_no_grace_showing_without_a_stream_is_leaving(clock):
-    """The rules hold for every grace: 0 is at once, also here."""
+    """A grace of 0 does not wait, also here."""
     presence, ann = Presence(Grace(client=0), timer=clock), Thing()
     presence.arrive(ANN, ann)
     presence.hide(ANN)
@@ -477,7 +477,7 @@ def test_where_a_reload_has_no_grace_showing_without_a_stream_is_leaving(clock):
 
 
 def test_one_visible_tab_is_enough(presence):
-    """A member is away when none of its tabs is visible, and back with the first that is."""
+    """A member is away when none of its tabs is visible, and back with the first visible one."""
     for name in "ab":
         presence.arrive(ANN, Thing(), tab=name)
     assert presence.hide(ANN, "a") == []
@@ -486,7 +486,7 @@ def test_one_visible_tab_is_enough(presence):
 
 
 def test_a_visible_tab_that_reloads_beside_a_hidden_one_flaps_nothing(presence, clock):
-    """While it is waited for nobody is told that the member is away; when it does not come back, they are."""
+    """Away is not announced while it is waited for, but when the wait has ended."""
     first, second = Thing(), Thing()
     presence.arrive(ANN, first, tab="a")
     presence.arrive(ANN, Thing(), tab="b", hidden=True)
@@ -510,21 +510,21 @@ def test_a_tab_may_arrive_hidden(presence):
 
 @pytest.mark.parametrize("reason", ["leave", "expired", "replaced", "revoked"])
 def test_hidden_or_not_what_does_not_come_back_is_not_waited_for(presence, reason):
-    """The longer grace is for those who may come back."""
+    """The longer grace is for streams that may come back."""
     ann = Thing()
     presence.arrive(ANN, ann, hidden=True)
     assert short(presence.depart(ann, reason)) == [("left", "ann", reason)]
 
 
 def test_hidden_or_not_a_stop_is_not_announced(presence, clock):
-    """The longer grace does not make a drain speak."""
+    """A drain is not announced for hidden tabs either."""
     ann = Thing()
     presence.arrive(ANN, ann, hidden=True)
     assert (presence.depart(ann, "shutdown"), settle(presence, clock, 1e6)) == ([], [])
 
 
-def test_hiding_nobody_is_harmless(presence):
-    """A word of one who is not here, or of an unknown tab, changes nothing."""
+def test_hiding_an_unknown_member_is_harmless(presence):
+    """A message for an unknown member, or an unknown tab, changes nothing."""
     presence.arrive(ANN, Thing(), tab="a")
     assert (
         presence.hide(BRIAN),
@@ -543,7 +543,7 @@ def test_hiding_nobody_is_harmless(presence):
 
 
 def test_the_metas_say_what_is_known_of_each_connection(presence, clock):
-    """Tab, device, since when, the application's data, and whether it is away; a reload keeps since and data."""
+    """A meta is tab, device, since, data and away; a reload keeps since and data."""
     first, second, phone = Thing(), Thing(), Thing()
     [joined] = presence.arrive(ANN, first, tab="a", device="laptop", data={"colour": "red"})
     began = clock()
@@ -560,7 +560,7 @@ def test_the_metas_say_what_is_known_of_each_connection(presence, clock):
 
 
 def test_a_stream_without_a_tab_continues_the_one_that_closed_first(presence, clock):
-    """Clients without tab ids come back one for one: two that were cut are two that are waited for."""
+    """Clients without tab ids come back one for one: of two that were cut, each continues one."""
     things = [Thing() for _ in range(2)]
     for number, thing in enumerate(things):
         presence.arrive(ANN, thing, data=number)
@@ -573,7 +573,7 @@ def test_a_stream_without_a_tab_continues_the_one_that_closed_first(presence, cl
 
 
 def test_a_duplicated_tab_counts_twice_and_is_shown_once(presence, clock):
-    """A browser copies a tab's id with the tab: its end is not the end of the original, and nobody waits for it."""
+    """A browser copies the id with the tab: the copy's end does not end the original, and is not waited for."""
     original, copy = Thing(), Thing()
     presence.arrive(ANN, original, tab="a")
     presence.arrive(ANN, copy, tab="a")
@@ -586,7 +586,7 @@ def test_a_duplicated_tab_counts_twice_and_is_shown_once(presence, clock):
 
 
 def test_an_old_stream_that_is_noticed_late_costs_nothing(presence, clock):
-    """A reload whose old stream nobody saw closing: when it times out, the tab is here through the new one."""
+    """An old stream that times out after a reload is not waited for: the new one has its tab."""
     old, new = Thing(), Thing()
     presence.arrive(ANN, old, tab="a")
     presence.arrive(ANN, new, tab="a")
@@ -599,7 +599,7 @@ def test_an_old_stream_that_is_noticed_late_costs_nothing(presence, clock):
 
 
 def test_data_can_be_changed_and_the_change_is_told_once(presence):
-    """Other data is told, the same is not; it may be for one tab only."""
+    """Different data is announced, equal data is not; it may be for one tab."""
     presence.arrive(ANN, Thing(), tab="a", data=1)
     presence.arrive(ANN, Thing(), tab="b", data=1)
     [changed] = presence.update(ANN, 2, tab="b")
@@ -613,7 +613,7 @@ def test_data_can_be_changed_and_the_change_is_told_once(presence):
 
 
 def test_a_reload_with_other_data_is_a_change(presence):
-    """What a page says of itself when it comes back counts, and only where it differs."""
+    """Data that a page comes back with is announced where it differs."""
     first, second, third = Thing(), Thing(), Thing()
     presence.arrive(ANN, first, tab="a", data=1)
     presence.depart(first, "client")
@@ -623,7 +623,7 @@ def test_a_reload_with_other_data_is_a_change(presence):
 
 
 def test_the_roster_by_pattern(presence):
-    """A pattern gives those who match, whichever parts it binds; no string is a wildcard."""
+    """A pattern may bind any of its parts; a string is never a wildcard."""
     keys = [ANN, BRIAN, COOK, Key("other", ("lobby", "ann")), Key("default", ("lobby", "*"))]
     for key in keys:
         presence.arrive(key, Thing())
@@ -643,7 +643,7 @@ def test_the_roster_by_pattern(presence):
 
 @pytest.mark.parametrize("wrong", ["ann", LOBBY, (ANY, ANY), ("default", ("lobby", None))])
 def test_a_key_is_complete(presence, wrong):
-    """What is no key, or a pattern, is refused by every call that takes one."""
+    """Every call that takes a key refuses a pattern, and what is not a valid key."""
     calls = [
         lambda: presence.arrive(wrong, Thing()),
         lambda: presence.leave(wrong),
@@ -658,7 +658,7 @@ def test_a_key_is_complete(presence, wrong):
 
 
 def test_an_unknown_reason_is_an_error(presence):
-    """A misspelt reason is told with the nearest right one."""
+    """The error for a misspelt reason names the nearest right one."""
     with pytest.raises(ValueError, match="did you mean 'client'"):
         presence.depart(Thing(), "clinet")
     with pytest.raises(ValueError, match="a reason is one of"):
@@ -681,7 +681,7 @@ def test_the_bounds_have_names():
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, None])
 def test_max_members_is_a_count(wrong):
-    """A bound that is none is refused."""
+    """A value that is not a valid bound is refused."""
     with pytest.raises(ValueError, match="max_members"):
         Presence(max_members=wrong)
 
@@ -714,7 +714,7 @@ def test_a_grace_is_a_time(name, wrong):
     ],
 )
 def test_what_cannot_be_sent_to_the_others_is_not_kept(presence, meta, field):
-    """Labels are short and printable, data is JSON and small; otherwise nobody arrives, and the error names the part."""
+    """Labels are short and printable, data is small JSON; else nothing is recorded, and the error names the field."""
     with pytest.raises(MetaError) as caught:
         presence.arrive(ANN, Thing(), **meta)
     assert (
@@ -737,8 +737,8 @@ def test_what_just_fits_is_kept(presence):
     assert len(presence) == 1
 
 
-def test_full_presence_lets_go_of_those_who_are_not_here(clock):
-    """An open stream matters more than a wait: the one that has been gone for longest is let go at once."""
+def test_full_presence_lets_go_of_members_that_are_not_here(clock):
+    """An open stream goes before a wait: the member that has been absent for longest leaves early."""
     presence = Presence(timer=clock, max_members=2)
     things = {key: Thing() for key in (ANN, BRIAN)}
     for key, thing in things.items():
@@ -753,7 +753,7 @@ def test_full_presence_lets_go_of_those_who_are_not_here(clock):
 
 
 def test_full_presence_refuses_the_newcomer_when_all_are_here(clock):
-    """Nobody who is connected is put out; the error says so, and nothing has changed."""
+    """No connected member makes place; the error says so, and nothing has changed."""
     presence, ann = Presence(timer=clock, max_members=1), Thing()
     presence.arrive(ANN, ann)
     with pytest.raises(PresenceFullError, match=r"1 members.*store.maxsize") as caught:
@@ -764,7 +764,7 @@ def test_full_presence_refuses_the_newcomer_when_all_are_here(clock):
 
 
 def test_presence_full_of_members_past_their_grace_takes_a_newcomer(clock):
-    """Those who are gone do not stand in the way, also of themselves."""
+    """Members past their grace take no place, also not from themselves."""
     presence, ann = Presence(timer=clock, max_members=1), Thing()
     presence.arrive(ANN, ann)
     presence.depart(ann, "client")
@@ -794,7 +794,7 @@ def test_a_member_has_so_many_connections(presence):
 
 
 def test_a_member_with_more_streams_than_are_shown_leaves_with_the_last_one(presence, clock):
-    """Of those that close at once, as many are waited for as are shown, those with the longest grace: it is told once."""
+    """Of streams that close together, the 32 with the longest grace are waited for; left is announced once."""
     crowd = [Thing() for _ in range(3 * MAX_METAS)]
     presence.arrive(ANN, crowd[0], tab="hidden", hidden=True)
     for number, thing in enumerate(crowd[1:]):
@@ -809,8 +809,8 @@ def test_a_member_with_more_streams_than_are_shown_leaves_with_the_last_one(pres
 # -- storms
 
 
-def test_a_thousand_who_leave_at_once_are_announced_once_each(presence, clock):
-    """In slices, each with who remains: nobody who has gone too, told or not; nobody is lost, nobody told twice."""
+def test_a_thousand_that_leave_at_once_are_announced_once_each(presence, clock):
+    """In slices; of each, no member that has left remains, announced or not; each is announced once."""
     things = {Key("default", ("lobby", n)): Thing() for n in range(1010)}
     for key, thing in things.items():
         presence.arrive(key, thing)
@@ -829,7 +829,7 @@ def test_a_thousand_who_leave_at_once_are_announced_once_each(presence, clock):
 
 
 def test_a_departure_that_causes_the_next_one(presence, clock):
-    """A caller that acts on a change may call again: the state is consistent after every call, however deep the chain."""
+    """A caller that acts on a change may call again: the state is consistent after every call."""
     things = {n: Thing() for n in range(500)}
     for n, thing in things.items():
         presence.arrive(Key("default", ("lobby", n)), thing)
@@ -844,7 +844,7 @@ def test_a_departure_that_causes_the_next_one(presence, clock):
 
 
 def test_waits_that_are_not_needed_any_more_leave_nothing_behind(presence, clock):
-    """A reload every second, for a day: as many places as waits, within a bound."""
+    """After 5000 reloads the heap has as many entries as waits, within a bound."""
     ann = Thing()
     presence.arrive(ANN, ann, hidden=True)
     for _ in range(5000):
@@ -862,7 +862,7 @@ def test_waits_that_are_not_needed_any_more_leave_nothing_behind(presence, clock
 
 
 def test_the_parts_show_what_they_are(presence):
-    """Everything says in one line what it holds."""
+    """Each repr is one line of state."""
     ann = Thing()
     presence.arrive(ANN, ann, tab="a")
     state = presence._rules.members.find(ANN)
@@ -882,7 +882,7 @@ def test_the_parts_show_what_they_are(presence):
 
 
 def test_changes_become_one_step():
-    """Leaves are taken out, then joins put in: the latest of each counts, and who left and joined again is in both."""
+    """The latest leave and join of each member count; one that left and joined again is in both."""
 
     def change(kind, key, away=False):
         return Change(kind, key, (), away, "client" if kind == "left" else None)
@@ -906,7 +906,7 @@ def test_changes_become_one_step():
 
 
 class Model:
-    """What should be so, computed from the whole past, without heaps and indexes.
+    """The expected state, computed from all streams, without heaps and indexes.
 
     Each member is a list of streams ``[tab, connection or None, hidden, ends, reason]``; a stream that opens takes the
     place of a closed one of its tab.
@@ -968,7 +968,7 @@ class Model:
         return roster
 
     def announced(self):
-        """Return who should be known to the others, once everything due has been announced."""
+        """Return what is announced of each member, once everything due has been."""
         for key in self.streams:
             self.prune(key)
         return {
@@ -979,7 +979,7 @@ class Model:
 
 
 class Observer:
-    """One who hears every announcement: none may come twice, none out of place."""
+    """A client that is sent every announcement: none comes twice, and none out of order."""
 
     def __init__(self):
         self.members = {}
@@ -1000,7 +1000,7 @@ class Observer:
 
 
 def run(script, members, expire_every_step):
-    """Play a script against presence and the model, comparing after every step; returns the observer."""
+    """Play a script against presence and the model, compare after every step; return the observer."""
     clock, grace = FakeClock(), Grace(hidden=20)
     presence, model, observer = Presence(grace, timer=clock), Model(clock, grace), Observer()
     for step, (what, number, tab, dt) in enumerate(script):
@@ -1069,7 +1069,7 @@ STEPS = st.tuples(
 @settings(deadline=None, max_examples=300)
 @given(st.lists(STEPS, max_size=60), st.integers(1, 4), st.booleans())
 def test_any_script_agrees_with_the_naive_model(script, members, expire_every_step):
-    """Whatever happens in whatever order: the roster is the truth, and each announcement is told once and in its place."""
+    """For any order of calls the roster is exact, and each announcement comes once and in order."""
     run(script, members, expire_every_step)
 
 
@@ -1104,14 +1104,14 @@ def test_long_scripts_agree_with_the_naive_model(seed):
 
 
 def test_a_thousand_members_reload_drop_and_come_back_for_minutes():
-    """Reloads, second tabs, drops inside and outside the grace, a thousand members: no flap, every departure once."""
+    """No reload, second tab or short drop is announced, and each long absence is, once."""
     clock, chance = FakeClock(), random.Random(7)
     presence, observer = Presence(timer=clock), Observer()
     keys = [Key("default", ("lobby", n)) for n in range(1000)]
     opened = {key: [Thing()] for key in keys}
     for key, things in opened.items():
         observer.hear(presence.arrive(key, things[0], tab="a"))
-    #: Who is gone: since when, and until when.
+    #: Absent members: since when, and until when.
     gone = {}
     expected = 0
     for step in range(20_000):
@@ -1122,7 +1122,7 @@ def test_a_thousand_members_reload_drop_and_come_back_for_minutes():
             since, _ = gone.pop(key)
             opened[key] = [Thing()]
             changes = presence.arrive(key, opened[key][0], tab="a")
-            # No absence is near to the grace of 5 seconds: within it nothing is told, after it everything is.
+            # No absence is near to the grace of 5 seconds: shorter ones are not announced, longer are.
             assert [change.kind for change in changes] == (
                 [] if clock() - since < 5 else ["joined"]
             )
@@ -1144,7 +1144,7 @@ def test_a_thousand_members_reload_drop_and_come_back_for_minutes():
                 key: not opened[key] for key in keys if opened[key] or clock() - gone[key][0] < 5
             }
             assert {member.key: member.away for member in presence.roster()} == truth
-    # Those who are still gone do not come back any more, also those who wanted to.
+    # The members that are still absent stay so, also those with a shorter absence.
     expected += sum(until - since < 5 for since, until in gone.values())
     clock.advance(10)
     observer.hear(presence.expire(10_000))
