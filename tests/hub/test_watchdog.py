@@ -104,6 +104,8 @@ def test_it_says_whether_it_was_started(exits):
     assert repr(watchdog) == "<Watchdog not started>"
     watchdog.start()
     assert repr(watchdog) == "<Watchdog started>"
+    # Its thread would end this process after the test.
+    watchdog._cancelled.release()
 
 
 def test_the_end_does_not_depend_on_the_output(exits, monkeypatch):
