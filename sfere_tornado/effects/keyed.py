@@ -127,7 +127,8 @@ def broadcast(
     Args:
         pattern: ``(scope, (category, id))`` with ANY in any place.
         effects: what to dispatch. They run once, with a fan-out of all receivers as the target, so an
-            event is encoded once. With no effects the broadcast does nothing.
+            event is encoded once. With no effects the broadcast does nothing. What is not an effect,
+            such as a list from JSON, is an error of the dispatch.
         exclude: a set or list of keys, or one pattern, whose connections are left out.
         each: run the effects once per connection instead, for effects that differ by receiver.
         here: reach only the connections of this process, where several processes share a bus.
@@ -137,7 +138,6 @@ def broadcast(
 
     Raises:
         KeyShapeError: when pattern or exclude has another shape.
-        EffectShapeError: when one of the effects is not an effect.
     """
     options = {
         "pattern": as_pattern(pattern),
@@ -146,7 +146,6 @@ def broadcast(
     }
     if here:
         options["here"] = True
-    _check(effects)
     return Effect(("broadcast", options, *effects))
 
 
@@ -162,16 +161,8 @@ def with_connection(key: KeyLike, *effects: Effect) -> Effect:
 
     Raises:
         KeyShapeError: when it is not a valid key.
-        EffectShapeError: when one of the effects is not an effect.
     """
-    _check(effects)
     return Effect(("with_connection", as_key(key), *effects))
-
-
-def _check(effects: tuple[Any, ...]) -> None:
-    for each in effects:
-        if not isinstance(each, tuple):
-            raise EffectShapeError("an effect in it is not an effect", each)
 
 
 def default_scope(ctx: Context) -> str:
