@@ -151,7 +151,8 @@ class StreamEffects(Registry):
                 check_name(name)
             if event_id is not None and isinstance(target, Kept):
                 target.check(event_id)
-        payload = encode_fields(data_text(data), event, event_id, retry, self._max_event_size)
+        text = data if type(data) is str else data_text(data)
+        payload = encode_fields(text, event, event_id, retry, self._max_event_size)
         return target.deliver(payload, name)
 
     def _close_sse(self, ctx: Context, options: dict[str, Any] | None = None) -> None:

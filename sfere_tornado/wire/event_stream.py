@@ -89,7 +89,9 @@ def check_fields(
         EventError: when a field must not be on the wire (WHATWG HTML, 9.2.6); it names the field.
     """
     if event is not None:
-        _check_line(event, "event")
+        if type(event) is not str or not event.isprintable():
+            # Printable text has none of the characters that are looked for.
+            _check_line(event, "event")
         if not event.isascii():
             _to_utf8(event, "event")
     if id is not None:
