@@ -87,7 +87,7 @@ def settle(presence, clock, seconds):
 
 
 def test_the_first_connection_joins_and_the_last_departure_leaves_after_the_grace(presence, clock):
-    """A closed stream is waited for 5 seconds: the member is away at first, and is announced as left then."""
+    """A closed stream is waited for 5 seconds: its member is away, and only then announced as left."""
     ann, brian = Thing(), Thing()
     assert short(presence.arrive(ANN, ann)) == [("joined", "ann")]
     assert short(presence.arrive(BRIAN, brian)) == [("joined", "brian")]
@@ -182,7 +182,7 @@ def test_a_return_within_the_grace_is_silent(presence, clock):
 
 
 def test_a_return_after_the_grace_is_a_departure_and_an_arrival(presence, clock):
-    """A member past its grace has left, also before expire: left comes first, and the newcomer does not remain."""
+    """A member past its grace has left, also before expire; the newcomer is not among the rest."""
     first, second = Thing(), Thing()
     presence.arrive(BRIAN, Thing())
     presence.arrive(ANN, first)
@@ -228,7 +228,7 @@ def test_one_tab_reloads_while_another_is_refused(presence, clock):
 
 
 def test_the_reason_is_that_of_the_tab_that_was_waited_for_longest(clock):
-    """Of several waits that ended before one call of expire, the last one is the reason for left."""
+    """Of several waits that ended before one call of expire, the last gives the reason."""
     presence, first, second = Presence(Grace(slow=9), timer=clock), Thing(), Thing()
     presence.arrive(ANN, first, tab="a")
     presence.arrive(ANN, second, tab="b")
@@ -277,7 +277,7 @@ def test_a_connection_departs_from_all_its_keys(presence):
 
 
 def test_several_departures_are_one_call(presence):
-    """Each has its own reason and key; the members that remain are those after the last departure."""
+    """Each has its own reason and key; who remains is computed after the last one."""
     ann, brian, phil = Thing(), Thing(), Thing()
     presence.arrive(ANN, ann)
     presence.arrive(BRIAN, brian)
@@ -370,7 +370,7 @@ def test_leaving_may_have_a_grace_too(clock):
 
 
 def test_a_hidden_tab_is_away_at_once_and_left_after_the_longer_grace(presence, clock):
-    """Some clients close the stream of a hidden tab: it is away for ten minutes, and left after them."""
+    """Some clients close the streams of hidden tabs: ten minutes away, then left."""
     ann = Thing()
     presence.arrive(ANN, ann, tab="a")
     assert short(presence.hide(ANN, "a")) == [("away", "ann")]
@@ -385,7 +385,7 @@ def test_a_hidden_tab_is_away_at_once_and_left_after_the_longer_grace(presence, 
 
 
 def test_it_may_close_before_it_says_that_it_is_hidden(presence, clock):
-    """The two messages may come in any order: the wait is the longer one, and away is announced once."""
+    """The messages may come in any order: the longer wait counts, and away is announced once."""
     ann = Thing()
     presence.arrive(ANN, ann, tab="a")
     presence.depart(ann, "client")
@@ -411,7 +411,7 @@ def test_a_hidden_tab_comes_back(presence, clock):
 
 
 def test_a_hidden_tab_whose_stream_breaks_stays_hidden(presence, clock):
-    """Browsers also reconnect hidden tabs: back is announced only when the tab says that it is visible."""
+    """Browsers also reconnect hidden tabs: back comes when the tab says that it is visible."""
     things = [Thing() for _ in range(3)]
     presence.arrive(ANN, things[0], tab="a")
     presence.hide(ANN, "a")
@@ -442,7 +442,7 @@ def test_hidden_or_not_is_what_is_known_of_the_same_tab(presence):
 
 
 def test_a_hidden_tab_says_that_it_is_visible_before_its_stream_opens(presence, clock):
-    """It is back in the same call, and its stream is waited for as for a reload, also past its grace."""
+    """It is back in the same call; its stream is waited for like a reload, also past its grace."""
     ann, again = Thing(), Thing()
     presence.arrive(ANN, ann, tab="a")
     presence.hide(ANN, "a")
@@ -500,7 +500,7 @@ def test_a_visible_tab_that_reloads_beside_a_hidden_one_flaps_nothing(presence, 
 
 
 def test_a_tab_may_arrive_hidden(presence):
-    """A page that opens in the background joins as away; one that a hidden tab reopens stays away."""
+    """A page that opens in the background joins as away, and stays so when it reconnects."""
     ann = Thing()
     [joined] = presence.arrive(ANN, ann, tab="a", hidden=True)
     assert (joined.kind, joined.away, here(presence)) == ("joined", True, ["(ann)"])
@@ -573,7 +573,7 @@ def test_a_stream_without_a_tab_continues_the_one_that_closed_first(presence, cl
 
 
 def test_a_duplicated_tab_counts_twice_and_is_shown_once(presence, clock):
-    """A browser copies the id with the tab: the copy's end does not end the original, and is not waited for."""
+    """A browser copies the id with the tab: the end of the copy is not waited for."""
     original, copy = Thing(), Thing()
     presence.arrive(ANN, original, tab="a")
     presence.arrive(ANN, copy, tab="a")
@@ -714,7 +714,7 @@ def test_a_grace_is_a_time(name, wrong):
     ],
 )
 def test_what_cannot_be_sent_to_the_others_is_not_kept(presence, meta, field):
-    """Labels are short and printable, data is small JSON; else nothing is recorded, and the error names the field."""
+    """Labels are short and printable, data is small JSON; the error names the field."""
     with pytest.raises(MetaError) as caught:
         presence.arrive(ANN, Thing(), **meta)
     assert (
@@ -738,7 +738,7 @@ def test_what_just_fits_is_kept(presence):
 
 
 def test_full_presence_lets_go_of_members_that_are_not_here(clock):
-    """An open stream goes before a wait: the member that has been absent for longest leaves early."""
+    """An open stream goes before a wait: the member absent for longest leaves early."""
     presence = Presence(timer=clock, max_members=2)
     things = {key: Thing() for key in (ANN, BRIAN)}
     for key, thing in things.items():
@@ -794,7 +794,7 @@ def test_a_member_has_so_many_connections(presence):
 
 
 def test_a_member_with_more_streams_than_are_shown_leaves_with_the_last_one(presence, clock):
-    """Of streams that close together, the 32 with the longest grace are waited for; left is announced once."""
+    """Of streams that close together, the 32 with the longest grace are waited for."""
     crowd = [Thing() for _ in range(3 * MAX_METAS)]
     presence.arrive(ANN, crowd[0], tab="hidden", hidden=True)
     for number, thing in enumerate(crowd[1:]):
@@ -810,7 +810,7 @@ def test_a_member_with_more_streams_than_are_shown_leaves_with_the_last_one(pres
 
 
 def test_a_thousand_that_leave_at_once_are_announced_once_each(presence, clock):
-    """In slices; of each, no member that has left remains, announced or not; each is announced once."""
+    """In slices; no member that has left remains, announced or not."""
     things = {Key("default", ("lobby", n)): Thing() for n in range(1010)}
     for key, thing in things.items():
         presence.arrive(key, thing)
@@ -908,8 +908,8 @@ def test_changes_become_one_step():
 class Model:
     """The expected state, computed from all streams, without heaps and indexes.
 
-    Each member is a list of streams ``[tab, connection or None, hidden, ends, reason]``; a stream that opens takes the
-    place of a closed one of its tab.
+    Each member is a list of streams ``[tab, connection or None, hidden, ends, reason]``; a stream
+    that opens takes the place of a closed one of its tab.
     """
 
     def __init__(self, clock, grace):
@@ -1000,7 +1000,7 @@ class Observer:
 
 
 def run(script, members, expire_every_step):
-    """Play a script against presence and the model, compare after every step; return the observer."""
+    """Play a script against presence and the model, and compare them after every step."""
     clock, grace = FakeClock(), Grace(hidden=20)
     presence, model, observer = Presence(grace, timer=clock), Model(clock, grace), Observer()
     for step, (what, number, tab, dt) in enumerate(script):
@@ -1122,7 +1122,7 @@ def test_a_thousand_members_reload_drop_and_come_back_for_minutes():
             since, _ = gone.pop(key)
             opened[key] = [Thing()]
             changes = presence.arrive(key, opened[key][0], tab="a")
-            # No absence is near to the grace of 5 seconds: shorter ones are not announced, longer are.
+            # No absence is near to the grace of 5 seconds; shorter ones are not announced.
             assert [change.kind for change in changes] == (
                 [] if clock() - since < 5 else ["joined"]
             )
