@@ -87,7 +87,7 @@ def settle(presence, clock, seconds):
 
 
 def test_the_first_connection_joins_and_the_last_departure_leaves_after_the_grace(presence, clock):
-    """A closed stream is waited for 5 seconds: its member is away, and only then announced as left."""
+    """A closed stream is waited for 5 seconds: its member is away, then announced as left."""
     ann, brian = Thing(), Thing()
     assert short(presence.arrive(ANN, ann)) == [("joined", "ann")]
     assert short(presence.arrive(BRIAN, brian)) == [("joined", "brian")]
