@@ -51,7 +51,7 @@ class LeaseClock:
             # the process, or may have been moved on by hand.
             over = min(self._loop_time() - self._due, time - self._due_time)
             if over > 0:
-                time -= over + _BEFORE
+                time -= over
         return time - self.stood_still
 
     def set_due(self, loop_time: Callable[[], float], when: float) -> None:
@@ -61,14 +61,16 @@ class LeaseClock:
             loop_time: the event loop's clock.
             when: on that clock.
         """
-        self._loop_time = loop_time
-        self._due, self._due_time = when, self._timer() + (when - loop_time())
+        now = loop_time()
+        # Not before the present: the clock never goes backwards.
+        self._due = max(now, when - _BEFORE)
+        self._loop_time, self._due_time = loop_time, self._timer() + (self._due - now)
 
     def ring(self, *, late: bool) -> None:
         """Record that the alarm has rung; if late, what is over is never counted."""
         if late and self._loop_time is not None:
             over = min(self._loop_time() - self._due, self._timer() - self._due_time)
-            self.stood_still += max(0.0, over + _BEFORE)
+            self.stood_still += max(0.0, over)
         self._loop_time = None
 
     def rest(self) -> None:
