@@ -23,8 +23,8 @@ log = logging.getLogger("sfere_tornado.hub")
 #: fails, and logs that, serves no client.
 AFTER_FAILURE: Final = 1.0
 
-#: Seconds of delay beyond which the event loop counts as blocked, 0.1: a busy loop is late by less.
-LATE: Final = 0.1
+#: Seconds of delay beyond which the event loop counts as blocked, 0.25: a busy loop is late by less.
+LATE: Final = 0.25
 
 #: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the beats
 #: and reloads of thousands of clients, is read and handled first.

@@ -14,7 +14,7 @@ from support.waiting import eventually
 from benchmarks.replay import FEW, Soak, burst
 from sfere_tornado import ANY, Key, StreamConfig, broadcast, close_sse, send, with_connection
 from sfere_tornado.config import HistoryConfig, KeepConfig
-from sfere_tornado.history import PART_SIZE, History
+from sfere_tornado.history import PART_SIZE, MemoryHistory
 from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import request_bytes
@@ -663,9 +663,9 @@ async def test_with_a_history_too_small_every_hole_is_told(io_loop):
 @pytest.mark.gen_test
 async def test_the_crowd_finds_out_what_is_wrong(io_loop, monkeypatch, fault):
     """A history that loses, repeats or reverses events, hides its holes or tells of some that are none is found out."""
-    part = History._part
+    part = MemoryHistory._part
     monkeypatch.setattr(
-        History, "_part", lambda *positional, **named: fault(part(*positional, **named))
+        MemoryHistory, "_part", lambda *positional, **named: fault(part(*positional, **named))
     )
     monkeypatch.setattr("benchmarks.replay.PATIENCE", 1.0)
     found = await Soak(events=1000, clients=10, cuts=100, kept=60).run()
