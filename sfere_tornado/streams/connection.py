@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -33,10 +34,11 @@ from ..defaults import MAX_OUTBOX
 from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
 from ..wire.event_stream import Event, encode, retry
+from .delivery import Failure
 from .writer import AT_ONCE, NOT_NOW, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Sequence
+    from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 
     from ..keys import Key
     from ..reasons import Reason
@@ -307,25 +309,39 @@ class Connection:
         if self.reason is not None:
             return
         transport, waiting, words = self._transport, self._waiting, b""
+        handed: set[Delivery] = set()
         if transport is not None and not self.held and reason != "revoked":
             if not reconnect or waiting is None:
-                # Who missed something gets nothing later: it must come back for what it missed.
-                told = self._writer.pending and self._failure is None and not transport.closed()
-                words = b"".join(
-                    [*(waiting or {}).values(), *(self._writer.hand_out(self) if told else ())]
-                )
+                # A client that missed something gets nothing later: it must come back for that.
+                payloads = [*(waiting or {}).values()]
+                if self._writer.pending and self._failure is None and not transport.closed():
+                    pending, handed = self._writer.hand_out(self)
+                    payloads += pending
+                words = b"".join(payloads)
             elif not self.live and transport.ready():
                 words = last_words
+        for delivery in handed:
+            # It is not done before the transport says what has become of these last events.
+            delivery.add_jobs(1)
         self.end(reason)
+        report = partial(self._report, handed, reason)
         if transport is not None and not reconnect:
-            transport.finish(
-                transport.frame(self.alone(words + retry(AWAY))) + transport.last_frame
-            )
+            last = self.alone(words + retry(AWAY))
+            transport.finish(transport.frame(last) + transport.last_frame, report)
         elif transport is not None:
+            sent = True
             if words:
                 with suppress(ConnectionError):
-                    transport.write(transport.frame(self.alone(words)))
+                    sent = transport.write(transport.frame(self.alone(words)))
             transport.abort()
+            report(sent)
+
+    def _report(self, handed: Iterable[Delivery], reason: Reason, sent: bool) -> None:
+        """Complete deliveries whose events were the last of a stream."""
+        for delivery in handed:
+            if not sent:
+                delivery.failures.append(Failure(self.key, self, reason))
+            delivery.end_job()
 
     def end(self, reason: Reason) -> bool:
         """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""

@@ -101,7 +101,8 @@ class Delivery:
         self.waited: int = 0
         #: Whether everything has been written, waits for its receiver, or has failed.
         self.done: bool = False
-        self._jobs = 0
+        # To sort the receivers into jobs is the first job: what ends before must not end it all.
+        self._jobs = 1
         self._create_future = create_future
         # None until a task waits: most deliveries are never awaited.
         self._waits: list[Wakeup] | None = None
@@ -145,11 +146,6 @@ class Delivery:
         """Record that one of the jobs is over; the last makes the delivery done."""
         self._jobs -= 1
         if self._jobs <= 0:
-            self.finish()
-
-    def finish_unwritten(self) -> None:
-        """Make the delivery done if no job writes it."""
-        if not self._jobs:
             self.finish()
 
     def finish(self) -> None:

@@ -54,8 +54,14 @@ class Transport(Protocol):
             ConnectionError: when the way is closed.
         """
 
-    def finish(self, data: bytes) -> None:
-        """Write last bytes after all that was taken, then close; never raises."""
+    def finish(self, data: bytes, done: Callable[[bool], object]) -> None:
+        """Write last bytes after all that was taken, then close; never raises.
+
+        Args:
+            data: framed.
+            done: called once: with True when all bytes have been written, with False when the client
+                left, or did not read them in time.
+        """
 
     def abort(self) -> None:
         """Close now, without a last frame, so that the client comes back; never raises."""

@@ -258,10 +258,11 @@ class Writer:
         finally:
             self._writing = writing
 
-    def hand_out(self, receiver: Receiver) -> list[bytes]:
-        """Return what has been delivered to a receiver and not yet written, in order; it is the caller's business now.
+    def hand_out(self, receiver: Receiver) -> tuple[list[bytes], set[Delivery]]:
+        """Return what was delivered to a receiver and is not yet written, and the deliveries.
 
-        For whoever ends a stream: its last words must not wait, and nobody else's need be written for them.
+        The order is that of delivery. The caller writes it: the last events of a stream that ends must
+        not wait, and those of the other receivers need not be written for them.
         """
         payloads: list[bytes] = []
         handed: set[Delivery] = set()
@@ -278,7 +279,7 @@ class Writer:
             self._served[receiver] = handed
             # What comes for the same receivers from now on is another delivery: this one does not get it.
             self._sealed = True
-        return payloads
+        return payloads, handed
 
     def _write_slice(self) -> None:
         self._scheduled = False
@@ -338,7 +339,7 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
         jobs = list(dict.fromkeys(last_of.values()))
     jobs = [part for job in jobs if job.receivers for part in job.prepare(compressor)]
     for delivery in gathered:
-        delivery.finish_unwritten()
+        delivery.end_job()
     return jobs
 
 

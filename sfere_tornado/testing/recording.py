@@ -67,6 +67,7 @@ class RecordingTransport:
         self.stalled = False
         #: Bytes acknowledged by the peer's kernel; None where that cannot be known.
         self.acknowledged_bytes: int | None = None
+        self._finishing: Callable[[bool], object] | None = None
         self._busy = False
         self._left = False
         self._broken = False
@@ -93,8 +94,9 @@ class RecordingTransport:
     # -- what a test makes happen
 
     def drain(self) -> None:
-        """Let the client take what is on its way; the connection is told, and may write again at once."""
+        """Let the client take what is on its way; the connection is told, and may write again."""
         self._busy = False
+        self._finished(sent=True)
         self.connection.drained()
 
     def break_silently(self) -> None:
@@ -102,8 +104,9 @@ class RecordingTransport:
         self._broken = True
 
     def leave(self) -> None:
-        """Let the client close; the connection is told, as the web room does."""
+        """Let the client close; the connection is told, as over a socket."""
         self._left = True
+        self._finished(sent=False)
         self.connection.end("client")
 
     # -- the protocol
@@ -136,11 +139,17 @@ class RecordingTransport:
         self._busy = self.stalled
         return not self._busy
 
-    def finish(self, data: bytes) -> None:
-        """Record last bytes and a clean end."""
+    def finish(self, data: bytes, done: Callable[[bool], object] = lambda sent: None) -> None:
+        """Record last bytes and a clean end; a stalled client takes them when it is drained."""
         self._end("finished")
-        if not self._left and not self._broken:
-            self.writes.append(data)
+        if self._left or self._broken:
+            done(False)
+            return
+        self.writes.append(data)
+        if self.stalled:
+            self._finishing = done
+        else:
+            done(True)
 
     def abort(self) -> None:
         """Record a cut."""
@@ -183,6 +192,11 @@ class RecordingTransport:
         if self.acknowledged_bytes is None:
             return None
         return KernelView(self.acknowledged_bytes, int(self._busy), 0.0, 0.0)
+
+    def _finished(self, *, sent: bool) -> None:
+        done, self._finishing = self._finishing, None
+        if done is not None:
+            done(sent)
 
     def _end(self, ending: Literal["finished", "aborted"]) -> None:
         if self.ending is not None:

@@ -148,13 +148,19 @@ class StreamTransport:
         future.add_done_callback(self._written)
         return False
 
-    def finish(self, data: bytes) -> None:
-        """Write last bytes after all that was taken, end sending, wait for the client to close."""
+    def finish(self, data: bytes, done: Callable[[bool], object]) -> None:
+        """Write last bytes after all that was taken, end sending, wait for the client to close.
+
+        A client that does not read them is cut after ``linger`` seconds; ``done`` is called with False
+        then.
+        """
         try:
             future = self._stream.write(data)
         except StreamClosedError:
+            done(False)
             self._tell_closed()
             return
+        future.add_done_callback(lambda written: done(_was_written(written)))
         future.add_done_callback(self._end_sending)
         self._lingering = asyncio.get_running_loop().call_later(self._settings.linger, self.abort)
 
@@ -227,7 +233,7 @@ class StreamTransport:
             callback()
 
     def _written(self, future: asyncio.Future[None]) -> None:
-        if not future.cancelled() and future.exception() is None:
+        if _was_written(future):
             self._connection.drained()
 
     def _end_sending(self, future: asyncio.Future[None]) -> None:
@@ -237,6 +243,11 @@ class StreamTransport:
         if not self._stream.closed():
             with suppress(OSError):
                 socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
+
+
+def _was_written(future: asyncio.Future[None]) -> bool:
+    """Return whether a write has come to its end, and not the stream."""
+    return not future.cancelled() and future.exception() is None
 
 
 def stream_of(request: HTTPServerRequest) -> IOStream:

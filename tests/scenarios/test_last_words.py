@@ -50,7 +50,8 @@ async def stalled(serve, **settings):
 async def test_a_slow_client_that_reads_on_gets_the_last_words(serve):
     """Everything that waited comes, then the last words and the request to stay away."""
     hub, client, sent = await stalled(serve)
-    hub.dispatch(with_connection(BRIAN, send("goodbye", event="last"), close_sse()))
+    last = hub.dispatch(broadcast(BRIAN, send("goodbye", event="last")))
+    hub.dispatch(with_connection(BRIAN, close_sse()))
     names = []
     while not names or names[-1] != "last":
         names.append((await client.event()).event)
@@ -58,8 +59,24 @@ async def test_a_slow_client_that_reads_on_gets_the_last_words(serve):
     assert names[-1 - sent : -1] == [f"n{number}" for number in range(sent)]
     assert await client.ended() is True
     assert client.parser.retry == AWAY
+    assert (await asyncio.wait_for(last, 10)).results[0].value.reached == 1
     client.close()
     await eventually(lambda: not hub.streams)
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["cut", "leaves"])
+@pytest.mark.gen_test(timeout=20)
+async def test_a_slow_client_that_never_reads_them_is_not_reached(serve, leaves):
+    """The result waits for the end: the client left, or was cut after ``linger`` seconds."""
+    hub, client, _ = await stalled(serve)
+    last = hub.dispatch(broadcast(BRIAN, send("goodbye", event="last")))
+    hub.dispatch(with_connection(BRIAN, close_sse()))
+    if leaves:
+        client.close()
+    result = (await asyncio.wait_for(last, 10)).results[0].value
+    assert result.reached == 0
+    assert [failure.reason for failure in result.failures] == ["server"]
+    client.close()
 
 
 @pytest.mark.gen_test(timeout=20)

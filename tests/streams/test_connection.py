@@ -881,21 +881,30 @@ def test_closing_comes_after_what_was_delivered_before(direct):
         assert told(delivery) == (1, 0, [])
 
 
-def test_last_words_come_after_what_waits():
-    """A clean end writes what waited before what was delivered in this turn; a cut gives up both, for they had to wait."""
-    for reconnect, expected in ((True, b"a"), (False, b"abc" + FAREWELL)):
-        writer = Writer()
-        connection, transport = recording_connection(writer=writer)
-        transport.stalled = True
-        connection.deliver(b"a")
-        connection.deliver(b"b")
-        turns = []
-        writer.meet(turns.append)
-        delivery = connection.deliver(b"c")
-        connection.close(reconnect=reconnect)
-        assert transport.written == expected
-        turns.pop()()
-        assert told(delivery)[0] == (0 if reconnect else 1)
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_last_words_come_after_what_waits(reconnect, read):
+    """A clean end writes what waited before what was delivered in this turn; a cut gives up both.
+
+    The result of the delivery is known when the client has read the last events, or has left.
+    """
+    writer = Writer()
+    connection, transport = recording_connection(writer=writer)
+    transport.stalled = True
+    connection.deliver(b"a")
+    connection.deliver(b"b")
+    turns = []
+    writer.meet(turns.append)
+    delivery = connection.deliver(b"c")
+    connection.close(reconnect=reconnect)
+    assert transport.written == (b"a" if reconnect else b"abc" + FAREWELL)
+    turns.pop()()
+    assert delivery.done is reconnect
+    if not reconnect:
+        transport.drain() if read else transport.leave()
+    assert told(delivery) == (
+        (1, 0, []) if read and not reconnect else (0, 0, [Failure(None, connection, "server")])
+    )
 
 
 def test_last_words_for_nobody_have_failed():

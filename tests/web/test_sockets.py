@@ -243,7 +243,7 @@ async def test_a_clean_end_to_one_who_has_left_is_nothing(pair):
     """Neither before the last words nor while they are on their way does a leaving client make trouble."""
     gone = pair()
     gone.stream.close()
-    gone.transport.finish(b"x")
+    gone.transport.finish(b"x", lambda written: None)
     assert gone.transport._lingering is None
 
     leaving = pair()
@@ -262,7 +262,9 @@ async def test_each_end_reports_a_stream_that_was_closed_already(pair, end):
     made = pair(opened=False)
     made.stream.close()
     for _ in range(2):
-        made.transport.abort() if end == "abort" else made.transport.finish(b"x")
+        made.transport.abort() if end == "abort" else made.transport.finish(
+            b"x", lambda written: None
+        )
     assert made.closed == 1
 
 
