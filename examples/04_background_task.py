@@ -26,8 +26,8 @@ class Events(SSEHandler):
 
 async def count_up():
     for n in count(1):
-        told = hub.dispatch(broadcast((ANY, ("counter", ANY)), send({"n": n}, event="count")))
-        print("reached", told.results[0].value.reached, flush=True)
+        result = hub.dispatch(broadcast((ANY, ("counter", ANY)), send({"n": n}, event="count")))
+        print("reached", result.results[0].value.reached, flush=True)
         await asyncio.sleep(1)
 
 

@@ -110,7 +110,7 @@ class Leave(InterceptorMixin, PlainErrors):
 class Who(RequestHandler):
     def get(self):
         members = sorted(member.key.id for member in hub.presence.roster(LOBBY))
-        self.finish({"members": members, "connections": hub.store.count(LOBBY)})
+        self.finish({"members": members, "connections": hub.count(LOBBY)})
 
 
 routes = [
