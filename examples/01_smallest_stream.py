@@ -1,4 +1,4 @@
-"""The smallest stream: whoever opens /events gets what is posted to /say.
+"""The smallest stream: each client of /events gets what is posted to /say.
 
 Try it::
 

@@ -1,4 +1,6 @@
-"""Composing chains: interceptors of the hub, of a class and of a route stand around each request, in this order.
+"""Composing chains: interceptors of the hub, of a class and of a route.
+
+They run around each request, in this order.
 
 Try it::
 
@@ -6,7 +8,7 @@ Try it::
     curl -N -H 'X-User: brian' http://127.0.0.1:8002/events
     curl -H 'X-User: brian' -d text=hello http://127.0.0.1:8002/say
     curl -H 'X-User: brian' -d text=louder http://127.0.0.1:8002/shout
-    curl -d text=hello http://127.0.0.1:8002/say        # 401: nobody said who he is
+    curl -d text=hello http://127.0.0.1:8002/say        # 401: no X-User
 """
 
 import asyncio
@@ -55,13 +57,13 @@ registry = Registry("example")
 
 @registry.placeholder("user")
 def user(data):
-    """The name of whoever made the request."""
+    """Return the name of the user who made the request."""
     return data.get("user", ("user",))
 
 
 @registry.action("say")
 def say(state, text):
-    """Tell everybody, with the speaker's name.
+    """Send a text to every stream, with the speaker's name.
 
     Args:
         text: what is said.

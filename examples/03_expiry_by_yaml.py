@@ -1,4 +1,6 @@
-"""Expiry by YAML: a stream of the category "ticket" ends two seconds after it was opened; the others read why.
+"""Expiry by YAML: a stream of the category "ticket" ends two seconds after it opened.
+
+The other clients get the cause.
 
 Try it::
 

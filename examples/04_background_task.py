@@ -1,4 +1,6 @@
-"""Broadcasting from a background task: a coroutine beside the server counts, and everybody sees it.
+"""Broadcasting from a background task: a coroutine beside the server counts.
+
+Every open stream gets the count.
 
 Try it::
 

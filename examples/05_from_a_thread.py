@@ -1,4 +1,4 @@
-"""Broadcasting from a thread: blocking work reports its progress to whoever started it.
+"""Broadcasting from a thread: blocking work reports its progress to its job's streams.
 
 Try it::
 

@@ -1,9 +1,9 @@
-"""A live dashboard: one coroutine measures, every page sees it, and nobody who reads slowly holds anything up.
+"""A live dashboard: one coroutine measures, every page shows it, a slow page delays no other.
 
     python examples/dashboard_datastar/app.py --port 8011
     curl -N http://127.0.0.1:8011/events
 
-The numbers are signals. Each update is conflated: a page that is behind gets the newest and not all those between.
+The numbers are signals. Each update is conflated: a page that is behind gets only the newest.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class Events(DatastarHandler):
 
 
 async def measure():
-    """Measure, and tell every page; with nobody looking there is nothing to tell."""
+    """Measure, and send the numbers to every page; without open streams, send nothing."""
     values, used, began = deque([0.0] * POINTS, POINTS), time.process_time(), time.monotonic()
     for sent in count(1):
         await asyncio.sleep(SECONDS)
@@ -67,7 +67,7 @@ async def measure():
 
 
 class Script(RequestHandler):
-    """Datastar's own script, where it is served from here instead of from the CDN."""
+    """Serve Datastar's script from here instead of from the CDN."""
 
     def get(self):
         self.set_header("Content-Type", "text/javascript")

@@ -1,10 +1,11 @@
-"""A long job: an ordinary POST starts it, its progress and its result come over the stream, a reload resumes.
+"""A long job: a POST starts it, its progress and result come over a stream, a reload resumes.
 
     python examples/job_progress/app.py --port 8012
     curl -i -d title=Sheep http://127.0.0.1:8012/jobs            # its answer says where the job is
     curl -N http://127.0.0.1:8012/jobs/JOB/events
 
-A job is a task beside the requests: it goes on whether anybody looks or not, and whoever looks sees how far it is.
+A job is a task beside the requests. It runs with or without open pages; each page that opens shows
+how far the job is.
 """
 
 import argparse
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 CDN = "https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.1/bundles/datastar.js"
 STEPS, SECONDS, LONGEST = 50, 0.1, 100
 
-#: Jobs that are remembered, the newest; who comes back to an older one finds nothing.
+#: How many of the newest jobs are kept; the page of an older one answers 404.
 KEPT = 1000
 
 hub = Hub(registries=[Datastar()])
@@ -37,7 +38,7 @@ class Job:
     done: int = 0
 
     def effects(self):
-        """What a page of this job shows now; the last of it ends the stream, and says not to come back."""
+        """Return what a page of this job shows now; the last effects end the stream for good."""
         title, percent = escape(self.title), 100 * self.done // STEPS
         if self.done == STEPS:
             return [
@@ -98,7 +99,7 @@ class Events(DatastarHandler):
 
 
 class Script(RequestHandler):
-    """Datastar's own script, where it is served from here instead of from the CDN."""
+    """Serve Datastar's script from here instead of from the CDN."""
 
     def get(self):
         self.set_header("Content-Type", "text/javascript")

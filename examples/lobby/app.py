@@ -1,11 +1,14 @@
-"""The lobby: enter a name, see who is here, chat, leave. Close a tab, and the others read "brian left"; reload it, and they don't.
+"""The lobby: enter a name, see who is here, chat, leave.
+
+When a tab is closed, the others read "brian left". When it is reloaded, they do not.
 
 Try it::
 
     python3 run.py demo --port 8000
     curl -N 'http://127.0.0.1:8000/events?name=brian'
 
-Anybody may take any name here. An application with users takes the name from its session instead, never from the request.
+Any client may take any name here. An application with users takes the name from its session
+instead, never from the request.
 """
 
 import argparse
@@ -56,7 +59,7 @@ def tell(change):
 
 
 class PlainErrors(RequestHandler):
-    """Says in plain text what was wrong."""
+    """Answers errors in plain text."""
 
     def write_error(self, status_code, **kwargs):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -127,7 +130,8 @@ app = Application(routes, sfere=hub)
 
 async def main(port, address):
     where = f"http://{address}:{hub.listen(app, port, address)}/"
-    # Said in the next turn, when signals are heeded too: whoever starts this may stop it as soon as it reads that.
+    # Printed in the next turn, when the signal handlers are set: a program that starts this one may
+    # stop it as soon as it reads the line.
     asyncio.get_running_loop().call_soon(lambda: print("The lobby is open:", where, flush=True))
     await hub.run_until_signal(window=0, timeout=5)
 

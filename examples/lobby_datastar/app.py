@@ -1,9 +1,11 @@
-"""The lobby in Datastar: the server sends the page's parts, and the page has no JavaScript of its own.
+"""The lobby in Datastar: the server sends the page's parts; the page has no JavaScript of its own.
 
     python examples/lobby_datastar/app.py --port 8010
-    curl -N 'http://127.0.0.1:8010/events?datastar=%7B%22name%22:%22brian%22,%22tab%22:%221%22%7D' -H 'Datastar-Request: true'
+    curl -N -H 'Datastar-Request: true' \\
+         'http://127.0.0.1:8010/events?datastar=%7B%22name%22:%22brian%22,%22tab%22:%221%22%7D'
 
-Anybody may take any name here. An application with users takes the name from its session instead, never from signals.
+Any client may take any name here. An application with users takes the name from its session
+instead, never from signals.
 """
 
 import argparse
@@ -46,19 +48,19 @@ def field(values, name, longest):
 
 
 def members():
-    """Who is here, and who does not look; whatever people wrote goes through escape()."""
+    """Return the list of members, away ones marked; text that users wrote goes through escape()."""
     items = ""
     for member in sorted(hub.presence.announced(LOBBY), key=lambda member: member.key.id):
         name, away = escape(member.key.id), ' class="away" title="away"' if member.away else ""
         items += (
             f'<li data-name="{name}" data-class:me="el.dataset.name === $name"{away}>{name}</li>'
         )
-    # Replaced and not morphed, so that each page finds anew which of them is its own.
+    # Replaced, not morphed, so that each page marks its own entry again.
     return patch_elements(f'<ul id="members">{items}</ul>', mode="replace")
 
 
 def line(html):
-    """One more line in the talk."""
+    """Return the patch that adds a line to the talk."""
     return patch_elements(html, selector="#talk", mode="prepend")
 
 
@@ -89,7 +91,7 @@ class Page(DatastarHandler):
 
 
 class Member(DatastarHandler):
-    """What a page in the room asks for; its signals say whose it is."""
+    """A request of a member's page; its signals carry the name and the tab."""
 
     def prepare(self):
         self.name = field(self.signals, "name", LONGEST_NAME)
@@ -123,7 +125,7 @@ class Say(Member):
 
 
 class Hidden(Member):
-    """Datastar closes the stream of a tab that nobody looks at, so the page says that it is only hidden."""
+    """Datastar closes the stream of a hidden tab, so the page reports that it is only hidden."""
 
     def post(self):
         self.dispatch(hide(tab=self.tab))
@@ -143,7 +145,7 @@ class Leave(Member):
 
 
 class Script(RequestHandler):
-    """Datastar's own script, where it is served from here instead of from the CDN."""
+    """Serve Datastar's script from here instead of from the CDN."""
 
     def get(self):
         self.set_header("Content-Type", "text/javascript")

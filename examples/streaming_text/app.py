@@ -1,7 +1,8 @@
-"""Streaming text: a question is answered word by word, on a stream of its own, until it is done or stopped.
+"""Streaming text: a question is answered word by word, on its own stream, until done or stopped.
 
     python examples/streaming_text/app.py --port 8013
-    curl -N http://127.0.0.1:8013/ask -H 'Datastar-Request: true' -H 'Content-Type: application/json' \\
+    curl -N http://127.0.0.1:8013/ask -H 'Datastar-Request: true' \\
+         -H 'Content-Type: application/json' \\
          -d '{"page": "1", "prompt": "Why?"}'
 
 The words come from a list; a language model would be another loop in the effect ``write``.
@@ -82,7 +83,7 @@ class Stop(DatastarHandler):
 
 
 class Script(RequestHandler):
-    """Datastar's own script, where it is served from here instead of from the CDN."""
+    """Serve Datastar's script from here instead of from the CDN."""
 
     def get(self):
         self.set_header("Content-Type", "text/javascript")
