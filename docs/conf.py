@@ -47,7 +47,10 @@ nitpick_ignore_regex = [
         "py:.*",
         "_asyncio.*|deque|Application|HTTPHeaders|HTTPError|IOStream|ThreadFuture|TimerHandle",
     ),
-    ("py:.*", r"Future|Task|Revalidate|HTTPServerRequest|StreamClosedError|logging\.Logger"),
+    (
+        "py:.*",
+        r"Future|Task|Revalidate|HTTPServerRequest|RequestHandler|StreamClosedError|logging\.Logger",
+    ),
     # Type variables and aliases of types: the text explains them where they are used.
     ("py:.*", r"(.*\.)?(C|F|R|Self|_Parts)"),
     (

@@ -1,14 +1,17 @@
-"""Effects as data: registries collect handlers, a dispatcher runs effects through a chain of interceptors.
+"""Effects as data: registries hold handlers, a dispatcher runs effects through interceptors.
 
 An effect is a tuple ``("name", *arguments)``. What can be done by name is registered:
 
 - an *effect* does something: ``handler(ctx, *arguments)``;
-- an *action* decides what to do, from the state, and returns effects and actions: ``handler(state, *arguments)``;
+- an *action* decides what to do, from the state, and returns effects and actions: ``handler(state,
+  *arguments)``;
 - a *placeholder* is a tuple inside of an effect, filled in from the dispatch data:
   ``handler(dispatch_data, *arguments)``;
-- an *interceptor* has stages that run around the dispatch, each action and each effect: ``stage(ctx)``.
+- an *interceptor* has stages that run around the dispatch, each action and each effect:
+  ``stage(ctx)``.
 
-This package knows neither HTTP nor connections, and imports nothing but the standard library and the exceptions.
+This package knows neither HTTP nor connections, and imports nothing but the standard library and
+the exceptions.
 """
 
 from __future__ import annotations

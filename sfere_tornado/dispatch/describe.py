@@ -1,8 +1,9 @@
 """What a dispatcher can do, for people and tools: described from type hints and docstrings.
 
-Nothing is declared twice. The description of a handler is its docstring up to the first section, its parameters are
-those of the function after the first one (context, state or dispatch data), with their type hints and their lines of
-the section ``Args:``. Keyword-only parameters are left out: an effect is a tuple, and has no keywords.
+Nothing is declared twice. The description of a handler is its docstring up to the first section,
+its parameters are those of the function after the first one (context, state or dispatch data), with
+their type hints and their lines of the section ``Args:``. Keyword-only parameters are left out: an
+effect is a tuple, and has no keywords.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def describe(registry: Registry, what: str | None = None) -> list[Description] |
         what: ``"effects"``, ``"actions"``, ``"placeholders"``, or None for all; or one name.
 
     Returns:
-        A list in the order of registration. For one name its description (the effect's, when an action or a placeholder
-        has the same name), or None when it is unknown.
+        A list in the order of registration. For one name its description (the effect's, when an
+        action or a placeholder has the same name), or None when it is unknown.
     """
     if what is None:
         return list(_all(registry))
@@ -106,7 +107,7 @@ def grep(registry: Registry, text: str | re.Pattern[str]) -> list[Description]:
 
 
 def schemas(registry: Registry) -> dict[str, tuple[Parameter, ...]]:
-    """Return by name the parameters of all that have type hints; for a shared name as :func:`describe`."""
+    """Return parameters with type hints, by name; for a shared name as :func:`describe`."""
     found: dict[str, tuple[Parameter, ...]] = {}
     for one in _all(registry):
         if _has_schema(one):
@@ -123,8 +124,8 @@ def sample(registry: Registry, name: str, n: int | None = None) -> Any:
         n: how many; None for one that is not in a list.
 
     Returns:
-        A tuple that begins with the name, or a list of ``n`` of them; None when the name is unknown, a parameter has no
-        type hint, or nothing can be made of one.
+        A tuple that begins with the name, or a list of ``n`` of them; None when the name is
+        unknown, a parameter has no type hint, or nothing can be made of one.
 
     Raises:
         MissingDependencyError: when hypothesis is not installed.
@@ -187,7 +188,7 @@ def _description(entry: Entry) -> Description:
 
 
 def _function(handler: Callable[..., Any]) -> Any:
-    """Return the function behind a handler, which has its docstring and the names that its type hints use."""
+    """Return the function behind a handler, with its docstring and the names its hints use."""
     function: Any = handler
     while isinstance(function, partial):
         function = function.func
@@ -213,7 +214,8 @@ def _parameters(
     )
     positional = [one for one in signature.parameters.values() if one.kind in kinds]
     if positional and positional[0].kind != inspect.Parameter.VAR_POSITIONAL:
-        # Context, state or dispatch data; a handler that takes only *arguments gets it as the first of them.
+        # Context, state or dispatch data; a handler that takes only *arguments gets it as the first
+        # of them.
         positional = positional[1:]
     return tuple(
         Parameter(
@@ -229,7 +231,7 @@ def _parameters(
 
 
 def _hint(annotation: Any, names: dict[str, Any]) -> Any:
-    """Resolve one type hint by itself: one that exists for type checkers only must not spoil the others."""
+    """Resolve one type hint alone: one for type checkers only must not spoil the others."""
     if annotation is inspect.Parameter.empty:
         return None
     try:

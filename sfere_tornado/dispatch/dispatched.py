@@ -1,13 +1,14 @@
-"""What is awaited, and by whom: the only module of this package that knows what asynchronous means.
+"""What a dispatch awaits, and where; no other module of this package awaits anything.
 
-A dispatch is a generator of steps. It yields what must be awaited and is sent what came of it; without any awaitable it
-runs from beginning to end in one go. There are two drivers:
+A dispatch is a generator of steps. It yields what must be awaited and is sent what came of it;
+without any awaitable it runs to its end in one call. There are two drivers:
 
 - :func:`spawn_rest` starts a task for what is left, from the first awaitable on;
-- :func:`follow` awaits in the caller's own coroutine, so that cancellation and context variables are the caller's.
+- :func:`follow` awaits in the caller's own coroutine, so that cancellation and context variables
+  are the caller's.
 
-Law: **only exceptions are thrown back into the steps.** What is more than an exception (cancellation, exit) ends the
-dispatch where it stands, and no further stage runs.
+Law: **only exceptions are thrown back into the steps.** A cancellation or
+an exit ends the dispatch where it stands, and no further stage runs.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ __all__ = (
     "start_task",
 )
 
-#: Where an error happened. ``state`` is ``system_to_state``. ``placeholder`` is the filling in of one
-#: item. ``action`` is the expansion of one item, also of one with an unknown name or a wrong shape.
-#: ``effect`` is the running of one effect. The others are the stages of interceptors.
+#: Where an error happened. ``state`` is ``system_to_state``. ``placeholder`` is the filling in of
+#: one item. ``action`` is the expansion of one item, also of one with an unknown name or a wrong
+#: shape. ``effect`` is the running of one effect. The others are the stages of interceptors.
 Phase: TypeAlias = Literal[
     "state",
     "placeholder",
@@ -58,9 +59,10 @@ Phase: TypeAlias = Literal[
 ]
 
 #: What a plain function raises by its own fault. A task's cancellation arrives where something is
-#: awaited, so a plain function that raises CancelledError has, for example, asked a cancelled future
-#: for its result. Passed on, it would stop the code that ends a thousand streams. The same holds for
-#: a SystemExit: the end of the process is not a hook's to decide. A KeyboardInterrupt passes.
+#: awaited, so a plain function that raises CancelledError has, for example, asked a cancelled
+#: future for its result. Passed on, it would stop the code that ends a thousand streams. The same
+#: holds for a SystemExit: the end of the process is not a hook's to decide. A KeyboardInterrupt
+#: passes.
 OWN_FAULT = (Exception, CancelledError, GeneratorExit, SystemExit)
 
 #: What ends the steps where they wait: the task was cancelled, or its coroutine closed.
@@ -92,8 +94,8 @@ _tasks: set[asyncio.Task[None]] = set()
 class Dispatched:
     """What became of a dispatch; await it to wait for the end, from as many places as you like.
 
-    It is finished already when nothing in the dispatch was asynchronous. Awaiting it waits for results too that go on by
-    themselves, which have a method ``settled`` for that.
+    It is finished already when nothing in the dispatch was asynchronous. Awaiting it also waits for
+    results that go on by themselves, which have a method ``settled`` for that.
     Cancelling one who waits does not cancel the dispatch.
 
     Args:
@@ -104,7 +106,8 @@ class Dispatched:
     __slots__ = ("errors", "results", "task")
 
     def __init__(self, results: list[Result], errors: list[DispatchError]) -> None:
-        #: The effects that succeeded, in the order in which they ran; grows until the dispatch is done.
+        #: The effects that succeeded, in the order in which they ran; grows until the dispatch is
+        #: done.
         self.results: list[Result] = results
         #: What went wrong, in order.
         self.errors: list[DispatchError] = errors
@@ -135,7 +138,7 @@ class Dispatched:
 
 
 def is_awaitable(value: object) -> bool:
-    """Tell whether what a handler or stage returned must be awaited; a finished :class:`Dispatched` must not."""
+    """Return whether a result must be awaited; a finished :class:`Dispatched` need not be."""
     # Asked of the type: an object that answers to every attribute name is not awaitable for that.
     return hasattr(type(value), "__await__") and not (isinstance(value, Dispatched) and value.done)
 
@@ -157,8 +160,8 @@ def spawn_rest(
 ) -> asyncio.Future[None] | None:
     """Spawn the rest of steps that have come to something to be awaited.
 
-    Where nothing can be spawned, what asked to be awaited gets a :class:`NoEventLoopError`, and the steps
-    go on.
+    Where nothing can be spawned, what asked to be awaited gets a :class:`NoEventLoopError`, and the
+    steps go on.
 
     Args:
         steps: begun.

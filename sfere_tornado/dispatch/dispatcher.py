@@ -2,8 +2,8 @@
 
 Laws:
 
-- **A dispatch runs in the caller's turn**, as far as everything in it is synchronous: two dispatches
-  in a row happen in that order.
+- **A dispatch runs in the caller's turn**, as far as everything in it is synchronous: two
+  dispatches in a row happen in that order.
 - **The caller's dicts are never changed.**
 
 Not thread-safe: a dispatcher is used from one thread at a time.
@@ -54,15 +54,16 @@ class Dispatcher:
     """Runs effects through the chain of interceptors.
 
     Args:
-        registries: each a registry, a mapping, a function that returns one, or ``[function, *arguments]``; merged left
-            to right. What is added to one later is not seen.
+        registries: each a registry, a mapping, a function that returns one, or ``[function,
+            *arguments]``; merged left to right. What is added to one later is not seen.
         interceptors: outside of those of the registries.
-        spawn: starts a coroutine for the rest of a dispatch in which something must be awaited, keeps it until it is
-            done, and returns its task; raises RuntimeError where no event loop runs.
+        spawn: starts a coroutine for the rest of a dispatch in which something must be awaited,
+            keeps it until it is done, and returns its task; raises RuntimeError where no event loop
+            runs.
         report: told of each error, once.
-        awaiting: the kinds of dispatch whose stages may await; None for all. Around the others, stages
-            that are coroutine functions do not run, and a plain stage whose result must be awaited is
-            a :class:`.StageAwaitError`.
+        awaiting: the kinds of dispatch whose stages may await; None for all. Around the others,
+            stages that are coroutine functions do not run, and a plain stage whose result must be
+            awaited is a :class:`.StageAwaitError`.
 
     Raises:
         RegistryError: when a registry or interceptor has the wrong shape, or one of them has a
@@ -102,7 +103,7 @@ class Dispatcher:
         )
 
     def chain(self, *more: Interceptor) -> Chain:
-        """Return a chain for :meth:`dispatch`: the dispatcher's interceptors, then more, then the innermost ones.
+        """Return a chain for :meth:`dispatch`: the dispatcher's interceptors, more, the innermost.
 
         It is checked and made ready here, so keep it where it is used again.
 
@@ -131,10 +132,11 @@ class Dispatcher:
         kind: Kind = "application",
         subject: Any = None,
     ) -> Dispatched:
-        """Dispatch at once, as far as everything is synchronous; from the first thing to be awaited on, as a task.
+        """Dispatch in the caller's turn up to the first await, and from there as a task.
 
         Args:
-            effects: one effect, that is a tuple whose first element is its name; several in a list or tuple; or None.
+            effects: one effect, that is a tuple whose first element is its name; several in a list
+                or tuple; or None.
             system: what effects need.
             dispatch_data: what placeholders and handlers may read.
             chain: the interceptors, from :meth:`chain`, when not only the dispatcher's.
@@ -143,8 +145,9 @@ class Dispatcher:
             subject: what it is about, for :attr:`.Context.subject`.
 
         Returns:
-            Results and errors, finished or under way; awaiting it waits for the end. Where no event loop runs it is
-            always finished: what would have to be awaited is a :class:`NoEventLoopError` among the errors.
+            Results and errors, finished or under way; awaiting it waits for the end. Where no event
+            loop runs it is always finished: what would have to be awaited is a
+            :class:`NoEventLoopError` among the errors.
         """
         return Run(
             self.handlers,
@@ -167,9 +170,10 @@ class Dispatcher:
         kind: Kind = "application",
         subject: Any = None,
     ) -> Dispatched:
-        """Dispatch inside of the caller's coroutine, so that cancellation and context variables are the caller's.
+        """Dispatch in the caller's coroutine, with its cancellation and context variables.
 
-        Arguments as for :meth:`dispatch`. Continuations that must be awaited are tasks of their own all the same.
+        Arguments as for :meth:`dispatch`. Continuations that must be awaited are tasks of their own
+        all the same.
 
         Returns:
             Results and errors; the dispatch is finished.
@@ -201,7 +205,7 @@ class Dispatcher:
         return grep(self.registry, text)
 
     def schemas(self) -> dict[str, tuple[Parameter, ...]]:
-        """Return the parameters of what is registered; see :func:`sfere_tornado.dispatch.describe.schemas`."""
+        """Return the parameters of handlers; see :func:`sfere_tornado.dispatch.describe.schemas`."""
         return schemas(self.registry)
 
     def sample(self, name: str, n: int | None = None) -> Any:

@@ -29,7 +29,7 @@ class Effect(tuple[Any, ...]):
     @property
     def name(self) -> str:
         """The name under which it is registered."""
-        return self[0]  # type: ignore[no-any-return]  # checked by whoever makes one
+        return self[0]  # type: ignore[no-any-return]  # checked by its makers
 
 
 #: What can be dispatched: one effect, several in a list or tuple, or None for nothing.

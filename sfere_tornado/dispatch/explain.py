@@ -1,10 +1,12 @@
-"""What a dispatch would do, without doing it: placeholders filled in, actions expanded, no effect run.
+"""What a dispatch would do: placeholders filled in, actions expanded, no effect run.
 
-Placeholders, actions and ``system_to_state`` are called, for they only decide. Effects are not, and stages are not,
-for they may do anything: so what a stage would change in the context is not seen here.
+Placeholders, actions and ``system_to_state`` are called, because they only decide. Effects are not,
+and stages are not, for they may do anything: so what a stage would change in the context is not
+seen here.
 
-An effect can say what it would do. Whoever explains gives its *preview*, ``preview(ctx, explain, *arguments)``, which
-returns a dict of details for people to read; ``explain(effects, system)`` in it explains what the effect would dispatch.
+An effect can say what it would do. Its *preview*, ``preview(ctx, explain, *arguments)``, returns a
+dict of details for readers. ``explain(effects, system)`` in it explains what the effect would
+dispatch.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Explanation(NamedTuple):
     steps: list[Step]
     #: What would go wrong.
     errors: list[DispatchError]
-    #: By stage, the ids of the interceptors that would run around all this, in the order in which they would.
+    #: By stage, the ids of the interceptors that would run, in order.
     stages: dict[str, tuple[Any, ...]]
 
     def __str__(self) -> str:
@@ -86,7 +88,8 @@ def explain(
         previews: by the names of the effects.
 
     Returns:
-        The explanation. What would have to be awaited, such as an asynchronous action, is an error in it.
+        The explanation. What would have to be awaited, such as an asynchronous action, is an error
+        in it.
     """
     around = chain or dispatcher.chain()
     explanation = Explanation([], [], [], [], _stages(around))

@@ -10,10 +10,11 @@ context, and returns it or None; both mean the same.
 
 Laws:
 
-- **A stage that raises has not happened**: its error is collected, and the context goes on as it was
-  before. A stage that refuses something must therefore call ``ctx.halt()`` and return. Raising lets
-  the rest pass, unless :data:`fail_fast` stands in the chain too.
-- **A stage that returns something else has happened**, and is an error: what it halted stays halted.
+- **A stage that raises has not happened**: its error is collected, and the context goes on as it
+  was before. A stage that refuses something must therefore call ``ctx.halt()`` and return. Raising
+  lets the rest pass, unless :data:`fail_fast` stands in the chain too.
+- **A stage that returns something else has happened**, and is an error: what it halted stays
+  halted.
 - **All stages of a phase run**, also after a halt, so each after-stage meets what its before-stage
   began.
 """
@@ -62,9 +63,9 @@ class Chain:
 
     Args:
         interceptors: outermost first.
-        innermost: those of registries, inside all others. Their ``before_dispatch`` stages are plain
-            functions, run around a dispatch and not around its continuations, and must leave the
-            context as it was when they raise.
+        innermost: those of registries, inside all others. Their ``before_dispatch`` stages are
+            plain functions, run around a dispatch and not around its continuations, and must leave
+            the context as it was when they raise.
 
     Raises:
         RegistryError: when one of them has the wrong shape.
@@ -111,8 +112,8 @@ def check_interceptor(interceptor: object) -> None:
     """Check the shape of an interceptor.
 
     Raises:
-        RegistryError: when it is not a mapping, has an unknown key (the text names the nearest right
-            one), or has a stage that cannot be called.
+        RegistryError: when it is not a mapping, has an unknown key (the text names the nearest
+            right one), or has a stage that cannot be called.
     """
     if not isinstance(interceptor, Mapping):
         raise RegistryError(f"an interceptor is a dict of stages, not {interceptor!r}")
@@ -135,8 +136,8 @@ def _halt_after_error(ctx: Any) -> None:
         ctx.halt()
 
 
-#: An interceptor that halts before the next action or effect once there is an error. Actions are all
-#: expanded before the first effect runs, so an error in one of them leaves every effect undone.
+#: An interceptor that halts before the next action or effect once there is an error. Actions are
+#: all expanded before the first effect runs, so an error in one of them leaves every effect undone.
 fail_fast: Final[Interceptor] = {
     "id": "fail_fast",
     "before_action": _halt_after_error,

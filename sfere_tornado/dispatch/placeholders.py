@@ -7,10 +7,10 @@ again.
 Laws:
 
 - **Only an exact tuple is a placeholder**, one that begins with a registered name. Lists never are,
-  and JSON has no tuples, so data that a client sends is never taken for one. Keys, patterns and other
-  subclasses of tuple are left alone, with all that is in them; effects are walked.
-- **Plain data is walked**: tuples, lists and the values of dicts, of exactly these types. A value in
-  which nothing was replaced stays the same object; nothing is changed in place.
+  and JSON has no tuples, so data that a client sends is never taken for one. Keys, patterns and
+  other subclasses of tuple are left alone, with all that is in them; effects are walked.
+- **Plain data is walked**: tuples, lists and the values of dicts, of exactly these types. A value
+  in which nothing was replaced stays the same object; nothing is changed in place.
 - **A placeholder that returns itself stays**, to be filled in by a continuation that has the data.
 """
 

@@ -1,8 +1,9 @@
 """Registries: what can be done by name, collected from decorators or from a plain dict.
 
-A registry only collects; a dispatcher takes what it holds at that moment. Several are merged left to right: of two
-things with the same name the later one wins, with a warning in the log that names both registries. Within one registry
-the same name twice is an error: nobody means that.
+A registry only collects. A dispatcher copies what it holds when the dispatcher is made. Several are
+merged left to right: of two handlers with one name the later wins, and a warning names both
+registries. Within one registry
+the same name twice is an error.
 """
 
 from __future__ import annotations
@@ -83,12 +84,14 @@ class Registry:
         """Return a registry with what a mapping holds.
 
         Args:
-            parts: any of ``name``; ``effects``, ``actions`` and ``placeholders``, each a mapping from names to
-                handlers, or to ``{"handler": fn, "system_keys": [...], **metadata}``; ``interceptors`` and
-                ``innermost``, lists; ``system_schema``, a mapping; ``system_to_state``, a function.
+            parts: any of ``name``; ``effects``, ``actions`` and ``placeholders``, each a mapping
+                from names to handlers, or to ``{"handler": fn, "system_keys": [...], **metadata}``;
+                ``interceptors`` and ``innermost``, lists; ``system_schema``, a mapping;
+                ``system_to_state``, a function.
 
         Raises:
-            RegistryError: for another key, with the nearest right one, and for what the methods of a registry refuse.
+            RegistryError: for an unknown key (the text names the nearest), and as the methods
+                below.
         """
         for key in parts:
             if key not in _KEYS:
@@ -163,7 +166,7 @@ class Registry:
     def action(
         self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
     ) -> Any:
-        """Register an action, ``handler(state, *arguments)``, which returns effects; otherwise as :meth:`effect`."""
+        """Register an action, ``handler(state, *arguments)``; otherwise as :meth:`effect`."""
         return self._register("action", name, system_keys, metadata)
 
     @overload
@@ -182,10 +185,10 @@ class Registry:
     def placeholder(
         self, name: Any = None, /, *, system_keys: Iterable[str] | None = None, **metadata: Any
     ) -> Any:
-        """Register a placeholder, ``handler(dispatch_data, *arguments)``; otherwise as :meth:`effect`.
+        """Register a placeholder, ``handler(dispatch_data, *arguments)``; else as :meth:`effect`.
 
-        Every tuple in an effect that begins with its name is taken for it, so the name should be one that data does not
-        begin with.
+        Every tuple in an effect that begins with its name is taken for it, so the name should be
+        one that data does not begin with.
         """
         return self._register("placeholder", name, system_keys, metadata)
 
@@ -202,7 +205,7 @@ class Registry:
         self.interceptors.append(interceptor)
 
     def innermost(self, interceptor: Interceptor) -> None:
-        """Add an interceptor that stands after every other one in the chain, also after those of one dispatch.
+        """Add an interceptor inside all others of the chain, also inside those of one dispatch.
 
         Raises:
             RegistryError: when it has the wrong shape.
@@ -211,7 +214,7 @@ class Registry:
         self.innermosts.append(interceptor)
 
     def system_schema(self, schema: Mapping[str, Any]) -> None:
-        """Declare what the system must hold, for people to read; a key that was declared before is declared anew.
+        """Describe what the system must hold; a second call for a key replaces the first.
 
         Args:
             schema: from keys of the system to types or descriptions.
@@ -222,7 +225,7 @@ class Registry:
         self.schema = {**(self.schema or {}), **_mapping(schema, "system_schema")}
 
     def system_to_state(self, function: F) -> F:
-        """Register what makes the state of the system, once a dispatch, before any interceptor; a decorator.
+        """Register the function that makes the state, once a dispatch, before any interceptor.
 
         Raises:
             RegistryError: when it cannot be called, or there is one already.
@@ -290,8 +293,8 @@ def as_registry(spec: Any) -> Registry:
     """Return the registry that a spec stands for.
 
     Args:
-        spec: a registry; a mapping, as for :meth:`Registry.from_dict`; a function without arguments that returns one of
-            these; or the same with arguments, ``[function, *arguments]``.
+        spec: a registry; a mapping, as for :meth:`Registry.from_dict`; a function without arguments
+            that returns one of these; or the same with arguments, ``[function, *arguments]``.
 
     Raises:
         RegistryError: for anything else.
@@ -313,7 +316,7 @@ def as_registry(spec: Any) -> Registry:
 
 
 def merge(registries: Iterable[Registry]) -> Registry:
-    """Return one registry with what several hold; of two with the same name the later wins, with a warning."""
+    """Merge registries into one; of two handlers with one name the later wins, with a warning."""
     merged = Registry("merged")
     state_of = ""
     for registry in registries:

@@ -5,8 +5,8 @@ The steps, in the order in which they happen:
 1. ``system_to_state`` makes the state of the system, where there is one.
 2. ``before_dispatch`` stages run, in the order of the chain.
 3. Placeholders are filled in, in everything that was dispatched.
-4. Actions become effects, recursively, depth first and in place; what each one produces is filled in
-   again.
+4. Actions become effects, recursively, depth first and in place; what each one produces is filled
+   in again.
 5. Effects run, in order, one after the other, also those that are awaited.
 6. ``after_dispatch`` stages run, in the reverse order.
 
@@ -18,12 +18,12 @@ Laws:
   happens. Cancellation of the task that awaits, and an exit request, pass through.
 - **Expansion ends.** Of an action :data:`MAX_EXPANSION_DEPTH` levels deep nothing is expanded: an
   action that expands into itself twice would never end otherwise.
-- **One context per dispatch, of fixed shape.** What a stage changes, later stages and handlers see. A
-  misspelt attribute raises an error. ``notes`` is for what interceptors tell each other.
+- **One context per dispatch, of fixed shape.** What a stage changes, later stages and handlers see.
+  A misspelt attribute raises an error. ``notes`` is for what interceptors tell each other.
 - **Nothing that a stage can change says what a dispatch is.** :attr:`Context.kind` and
   :attr:`Context.subject` are given by the code that starts the dispatch, and cannot be set.
-- **What costs nothing is not done.** Most dispatches are one effect without stages around it, and the
-  library dispatches one for each event that it sends: steps without work are not called.
+- **What costs nothing is not done.** Most dispatches are one effect without stages around it, and
+  the library dispatches one for each event that it sends: steps without work are not called.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ __all__ = ("MAX_EXPANSION_DEPTH", "Context", "Handlers", "Kind", "Run")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
-#: Actions within actions, 100: far deeper than a design that people can follow. An action that expands
-#: into itself ends here.
+#: Actions within actions, 100: far deeper than a design that people can follow. An action that
+#: expands into itself ends here.
 MAX_EXPANSION_DEPTH: Final = 100
 
 
 #: What a dispatch is. ``request`` runs the method of a request, ``opening`` opens an event stream,
-#: ``closing`` says that one has ended. Every other dispatch is ``application``, continuations of the
-#: three included.
+#: ``closing`` says that one has ended. Every other dispatch is ``application``, continuations of
+#: the three included.
 Kind: TypeAlias = Literal["application", "request", "opening", "closing"]
 
 
@@ -119,10 +119,11 @@ class Context:
             f"actions={self.actions!r}>"
         )
 
-    #: What this dispatch is: ``application``, ``request``, ``opening`` or ``closing``; read-only. It is
-    #: asked in each stage of the library, so it is read without a call.
+    #: What this dispatch is: ``application``, ``request``, ``opening`` or ``closing``; read-only.
+    #: It is asked in each stage of the library, so it is read without a call.
     kind: Kind = property(attrgetter("_run.kind"))  # type: ignore[assignment]
-    #: What this dispatch is about; the library's own stages read it, continuations inherit it. Read-only.
+    #: What this dispatch is about; the library's own stages read it, continuations inherit it.
+    #: Read-only.
     subject: Any = property(attrgetter("_run.subject"))
 
     #: The effects that succeeded so far; a stage may put another list in its place.
@@ -147,7 +148,7 @@ class Context:
         system: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> Dispatched:
-        """Dispatch more effects as a continuation of this dispatch, with the same chain around them.
+        """Dispatch more effects as a continuation of this dispatch, with the same chain.
 
         System and dispatch data are those that this dispatch had when its effects began. They
         include what ``before_dispatch`` changed, and not what ``before_effect`` changed.

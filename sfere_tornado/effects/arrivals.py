@@ -45,8 +45,8 @@ class Arrivals:
     def put(self, key: Key, connection: Connection, visit: Visit) -> None:
         """Store a connection under a key, unless its client has left.
 
-        Nothing is awaited between the look whether the client is there and the put: a client that left
-        in between would stay in the store for ever.
+        Nothing is awaited between the look whether the client is there and the put: a client that
+        left in between would stay in the store for ever.
 
         Args:
             key: the whole key.
@@ -56,8 +56,8 @@ class Arrivals:
         Raises:
             LimitReachedError: when its scope, or the key, has too many; nothing has changed.
             StoreError: when the store does not take it; nothing has changed.
-            PresenceFullError: when there are too many members; the connection is stored then, and the
-                caller ends it.
+            PresenceFullError: when there are too many members; the connection is stored then, and
+                the caller ends it.
         """
         if connection.closed:
             return

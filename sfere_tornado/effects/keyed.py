@@ -7,13 +7,16 @@ The interceptor stands innermost in the chain, after every stage that may refuse
 - A dispatch with a key and no connection gets the open one of the key as its target, and renews its
   lease, because the client has asked.
 - The action ``sse_closed`` purges the connection of the dispatch from all its keys, with the cause
-  ``explicit``. It does so in any company: alone, beside other effects, dispatched by the hub or by the
-  application. The connection is compared by identity, so a late close never removes a successor.
+  ``explicit``. It does so in any company: alone, beside other effects, dispatched by the hub or by
+  the application. The connection is compared by identity, so a late close never removes a
+  successor.
 
-The key is that of the dispatch's :class:`.Visit`, or ``dispatch_data["key"]``: ``(category, id)``, or a
-function that returns it or None. :func:`.visit_of` has the whole key afterwards, in continuations too.
+The key is that of the dispatch's :class:`.Visit`, or ``dispatch_data["key"]``: ``(category, id)``,
+or a function that returns it or None. :func:`.visit_of` has the whole key afterwards, in
+continuations too.
 
-Law: **what the server does on its own renews nothing.** ``broadcast`` and ``with_connection`` only look.
+Law: **what the server does on its own renews nothing.** ``broadcast`` and ``with_connection`` only
+look.
 """
 
 from __future__ import annotations
@@ -95,12 +98,12 @@ class BroadcastResult:
 
     @property
     def reached(self) -> int:
-        """Connections that took everything; those not yet written to are counted as if they will."""
+        """Connections that took everything, and those that are not yet written to."""
         return self.matched - len(self.failures)
 
     @property
     def waited(self) -> int:
-        """Connections whose socket did not take everything at once, so that some of it waits for them."""
+        """Connections whose socket did not take everything, so that some of it waits."""
         waited = [delivery.waited for delivery in self._deliveries()]
         return max(waited, default=0) if self._fanout is not None else sum(map(bool, waited))
 
@@ -126,9 +129,9 @@ def broadcast(
 
     Args:
         pattern: ``(scope, (category, id))`` with ANY in any place.
-        effects: what to dispatch. They run once, with a fan-out of all receivers as the target, so an
-            event is encoded once. With no effects the broadcast does nothing. What is not an effect,
-            such as a list from JSON, is an error of the dispatch.
+        effects: what to dispatch. They run once, with a fan-out of all receivers as the target, so
+            an event is encoded once. With no effects the broadcast does nothing. What is not an
+            effect, such as a list from JSON, is an error of the dispatch.
         exclude: a set or list of keys, or one pattern, whose connections are left out.
         each: run the effects once per connection instead, for effects that differ by receiver.
         here: reach only the connections of this process, where several processes share a bus.
@@ -245,8 +248,8 @@ class KeyedEffects(Registry):
         """Dispatch effects to all connections whose key matches a pattern.
 
         Args:
-            options: ``pattern``; ``exclude``, keys or a pattern left out; ``each``, once per connection
-                instead of once; ``here``, only the connections of this process.
+            options: ``pattern``; ``exclude``, keys or a pattern left out; ``each``, once per
+                connection instead of once; ``here``, only the connections of this process.
             effects: what to dispatch.
         """
         if not isinstance(options, dict) or not isinstance(options.get("pattern"), tuple):

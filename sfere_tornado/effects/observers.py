@@ -1,10 +1,11 @@
-"""Interceptors that look: what each stage changes, and how long things take.
+"""Interceptors that log: what each stage changes, and how long each part takes.
 
-Like every interceptor they are data, to be put into the chain of a hub, a class or a route. Those that need Tornado are
-in :mod:`sfere_tornado.web.guards`; ``fail_fast`` is part of :mod:`sfere_tornado.dispatch`.
+They are data, like every interceptor. Put them into the chain of a hub, a class or a route. Those
+that need Tornado are in :mod:`sfere_tornado.web.guards`; ``fail_fast`` is part of
+:mod:`sfere_tornado.dispatch`.
 
-Law: **names, never values.** What is logged says which effects, which keys and which errors; arguments may be long, or
-secret.
+Law: **names, never values.** The log has the names of effects, keys and errors. Arguments
+may be long, or secret.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def measure(
 ) -> Interceptor:
     """Return an interceptor that measures each dispatch and each effect in it.
 
-    Put it outermost to have the others' stages in the dispatch's time; an effect's time has those of the stages inside.
+    Put it outermost to include the other stages in the time of the dispatch. The time of an effect
+    includes the stages inside.
 
     Args:
         tell: called with each measurement; an exception in it is an error of the dispatch.
@@ -81,12 +83,12 @@ def log_dispatch(
 ) -> list[Interceptor]:
     """Return interceptors that do the same as these, and log what each of their stages changed.
 
-    Outside of them stands one more, which logs each dispatch: what was dispatched, and what came of it.
+    One more stands outside them. It logs each dispatch and its results.
 
     Args:
         interceptors: outermost first; none at all logs dispatches only.
         logger: where to.
-        level: at which level; nothing is compared or written while the logger does not listen to it.
+        level: the level; nothing is compared or written while the logger has it off.
 
     Raises:
         RegistryError: when an interceptor has the wrong shape.
@@ -155,7 +157,7 @@ async def _finish_logged(
 
 
 def _seen(ctx: Context) -> dict[str, Any]:
-    """Return what a stage may change, so that it can be compared afterwards: containers copied, their parts as they are."""
+    """Return what a stage may change, to compare it later: containers copied, parts as they are."""
     return {
         "system": dict(ctx.system),
         "dispatch_data": dict(ctx.dispatch_data),

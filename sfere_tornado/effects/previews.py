@@ -40,7 +40,9 @@ def explain(
     max_event_size: int = MAX_EVENT_SIZE,
     history: History | None = None,
 ) -> Explanation:
-    """Explain what a dispatch would do: values, expansion, stages, receivers and bytes; nothing is sent or renewed.
+    """Explain what a dispatch would do: values, expansion, stages, receivers and bytes.
+
+    Nothing is sent, and no lease is renewed.
 
     Args:
         dispatcher: a hub's ``dispatcher``.

@@ -64,7 +64,7 @@ class Receivers:
         kept = self.keeps(key)
         if len(connections) == 1 and not kept:
             return connections[0]
-        # Where the history keeps what is sent, it is worth sending also while no connection is there.
+        # What the history keeps is worth sending also while no connection is there.
         return self._address(connections, key) if connections or kept else None
 
     def keeps(self, key: Key) -> bool:
@@ -119,7 +119,7 @@ class Kept(Fanout):
         return super().send(event)
 
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
-        """Keep one encoded event, and deliver it with its id to all; see :meth:`.Fanout.deliver`."""
+        """Keep an encoded event and deliver it with its id; see :meth:`.Fanout.deliver`."""
         if self.pattern is not None:
             if name is not None:
                 check_name(name)

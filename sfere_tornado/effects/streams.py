@@ -1,12 +1,13 @@
-"""Effects on the connection that a dispatch has: ``send``, ``close_sse``; and what a request is as data.
+"""Effects on the connection of a dispatch: ``send``, ``close_sse``; and a request as data.
 
-``system["sse"]`` is one connection or a fan-out of many; the effects here do not know which. Each effect has a constructor
-of the same name, which checks its arguments where they are written and returns the tuple.
+``system["sse"]`` is one connection or a fan-out of many; the effects here do not know which. Each
+effect has a constructor of the same name, which checks its arguments where they are written and
+returns the tuple.
 
 Only the web room dispatches two of the effects: ``request`` runs the verb method of a handler,
-``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the dispatch.
-As effects they stand in the middle of the interceptor chain. The action ``sse_closed`` says that the
-connection of the dispatch has ended; the sfere interceptor purges it.
+``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the
+dispatch. As effects they stand in the middle of the interceptor chain. The action ``sse_closed``
+says that the connection of the dispatch has ended; the sfere interceptor purges it.
 """
 
 from __future__ import annotations
@@ -46,16 +47,18 @@ def send(
     """Return the effect that sends one event to the connections of the dispatch.
 
     Args:
-        data: a string, sent as it is, or anything that JSON can say; a placeholder in it is filled in at dispatch.
+        data: a string, sent unchanged, or JSON data; placeholders in it are filled in at dispatch.
         event: the event's type; a browser calls it ``message`` when it is missing.
         id: what the client sends back as ``Last-Event-ID``; ASCII, at most 256 bytes.
         retry: the client's new reconnection time in milliseconds.
-        conflate: a name for state that only matters in its newest form, such as ``"price"``: while a slow client's events
-            wait, a newer one replaces an older one of the same name, where the setting ``on_slow`` is ``conflate``.
+        conflate: a name for state of which only the newest counts, such as ``"price"``. While a
+            slow client's events wait, a newer one replaces an older one of the name, if the setting
+            ``on_slow`` is ``conflate``.
 
     Returns:
         ``("send", data)`` or ``("send", data, {"event": ...})``. The effect's result is a
-        :class:`~sfere_tornado.streams.delivery.Delivery`; a closed connection is told there and raises nothing.
+        :class:`~sfere_tornado.streams.delivery.Delivery`; a closed connection is told there and
+        raises nothing.
 
     Raises:
         EventError: when event, id or retry may not stand on the wire (WHATWG HTML 9.2.6).
@@ -82,7 +85,8 @@ def close_sse(*, reconnect: bool = False) -> Effect:
     """Return the effect that ends the event streams of the dispatch.
 
     Args:
-        reconnect: False tells the clients to stay away; True cuts the streams, so that they come back.
+        reconnect: False tells the clients to stay away; True cuts the streams, so that they come
+            back.
     """
     return Effect(("close_sse", {"reconnect": reconnect}))
 

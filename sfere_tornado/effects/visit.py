@@ -84,6 +84,6 @@ class Visit:
 
 
 def visit_of(ctx: Context) -> Visit | None:
-    """Return the visit that a dispatch is about, continuations included; None where there is none."""
+    """Return the visit of a dispatch, also in continuations; None if there is none."""
     subject = ctx.subject
     return subject if isinstance(subject, Visit) else ctx.dispatch_data.get(VISIT)

@@ -1,4 +1,4 @@
-"""Past events, and their replay: the contract (:mod:`.base`), and the one in memory (:mod:`.memory`)."""
+"""Past events and their replay: the contract (:mod:`.base`), in memory (:mod:`.memory`)."""
 
 from __future__ import annotations
 

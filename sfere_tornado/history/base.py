@@ -1,7 +1,8 @@
 """What every history of events promises, and the records that it returns.
 
 What is here: the contract that the rest of the library uses. What is not: how events are kept
-(:mod:`.memory`). Ids and marks are opaque outside this folder: only a history makes them and reads them.
+(:mod:`.memory`). Ids and marks are opaque outside this folder: only a history makes them and reads
+them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Gap", "History", "Mark", "Replay")
 
-#: Why events are missing: they were dropped (``too_old``), the id is of another history (``foreign``), or
-#: what the client sent is not an id (``garbage``).
+#: Why events are missing: they were dropped (``too_old``), the id is of another history
+#: (``foreign``), or what the client sent is not an id (``garbage``).
 Gap: TypeAlias = Literal["too_old", "foreign", "garbage"]
 
 #: A moment in the sequence of events.

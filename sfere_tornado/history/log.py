@@ -1,9 +1,9 @@
-"""The kept events of one category, and what is known of those that were dropped.
+"""The kept events of one category, and the places of those that were dropped.
 
-How it works. Events are kept in order until one of the bounds is reached; then the oldest are dropped. Of a dropped event
-its place in the sequence is remembered, by whom it was for: the latest place for each pattern and exclusion. So whether a
-hole concerns a key is known exactly, as long as not more than :data:`MAX_DROPPED` different patterns were dropped; of
-those that were dropped longest ago only one place remains, which concerns everybody.
+How it works. Events are kept in order until a bound is reached; then the oldest are dropped. For
+each pattern and exclusion the log remembers the place of the latest dropped event. So it knows
+exactly whether a hole concerns a key, for up to :data:`MAX_DROPPED` different patterns. Of older
+drops one place remains, which concerns every key.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_DROPPED", "Address", "Keep", "Log", "Record")
 
-#: Patterns of dropped events that are remembered, 1,000: with so many different addressees an old id costs a look at
-#: each of them, a tenth of a millisecond; beyond, a hole that concerns only others may be told to one it does not concern.
+#: Patterns of dropped events that are remembered, 1,000: to check an old id against them takes 0.1
+#: ms. With more, a client may be told of a gap that does not concern it.
 MAX_DROPPED: Final = 1000
 
 #: Dropped records that a list bears at its beginning before it is cut off.
@@ -89,7 +89,7 @@ class Log:
 
     Args:
         keep: how much is kept.
-        forgotten: everything up to this place in the sequence may have been dropped before this log was made.
+        forgotten: events up to this place may have been dropped before this log was made.
     """
 
     __slots__ = ("_bytes", "_dropped", "_forgotten", "_keep", "_records", "_start", "latest")
@@ -113,7 +113,7 @@ class Log:
         return len(self._records) - self._start
 
     def append(self, record: Record) -> None:
-        """Keep an event, and drop what it displaces; a single one that exceeds the bounds is not kept either."""
+        """Keep an event and drop the oldest; an event larger than the bounds is not kept."""
         self._records.append(record)
         self._bytes += len(record.payload)
         self.latest = record.sequence
@@ -143,7 +143,7 @@ class Log:
         return (records[number] for number in range(first, len(records)))
 
     def missed(self, position: int, key: Key) -> bool:
-        """Tell whether an event for a key, after a place in the sequence, was dropped, or may have been."""
+        """Return whether an event for a key after a place was, or may have been, dropped."""
         if self._forgotten > position:
             return True
         for address, sequence in reversed(self._dropped.items()):

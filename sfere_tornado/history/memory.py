@@ -1,24 +1,28 @@
-"""Past events, so that a client which comes back gets what it has missed.
+"""Past events in memory, for clients that come back.
 
-How it works. All events of a hub have one sequence, for an event stream has one id and so one order. An id is
-``<sequence>-<tag>``; the tag is of this history alone, so that an id of another one, or of the same server before a restart,
-is recognised. A client that comes back sends the id of the last event it got, and :meth:`MemoryHistory.since` returns what
-matched its key since, in parts: first those of its category, merged with those that were for every category.
+How it works. All events of a hub have one sequence, because a stream has one id and so one order.
+An id is ``<sequence>-<tag>``. The tag belongs to this history alone, so an id of another history,
+or of the same server before a restart, is recognised. A client that comes back sends the id of the
+last event it got. :meth:`MemoryHistory.since` returns the later events that match its key, in
+parts: those of its category merged with those for every category.
 
 Laws:
 
-- **No hole is silent.** When something that was for the key, or may have been, is not there any more, the replay begins
-  with a gap. What was for others only is no gap, as exactly as :mod:`.log` knows it.
-- **An id is never trusted.** Whatever a client sends, of whatever length and in whatever characters, is either an id of
-  this history or a gap, and never an error; it cannot name another's events, for the key comes from the server.
-- **Bounded in everything:** events, age and bytes of a category, categories, the work and the size of one part.
-- **An event becomes bytes once**, when it is recorded; a replay sends the same bytes.
+- **No hole is silent.** When an event that was, or may have been, for the key is no longer kept,
+  the replay begins with a gap. Events for other keys are no gap, as far as :mod:`.log` knows.
+- **An id is never trusted.** Any bytes that a client sends are either an id of this history or a
+  gap, never an error. An id cannot name another client's events, because the key comes from the
+  server.
+- **Everything is bounded:** events, age and bytes of a category, categories, and each part of a
+  replay in work and size.
+- **An event becomes bytes once**, when it is recorded. A replay sends the same bytes.
 
-The hand-over. Record an event and deliver it in one turn of the loop. A stream that goes live in the same turn in which
-a replay says :attr:`Replay.done` misses nothing and gets nothing twice. Where live events wait for the end of the replay
-instead, take :meth:`MemoryHistory.mark` in the turn in which they begin to wait, and replay ``until`` there.
+The hand-over. Record an event and deliver it in one turn of the loop. A stream that goes live in
+the turn in which a replay says :attr:`Replay.done` misses nothing and gets nothing twice. If live
+events wait for the end of the replay, take :meth:`MemoryHistory.mark` in the turn in which they
+begin to wait, and replay ``until`` there.
 
-Time is an argument. Not thread-safe: a history is used from the thread of its event loop.
+Time is an argument. Not thread-safe: use a history in the thread of its event loop.
 """
 
 from __future__ import annotations
@@ -45,15 +49,16 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PART_SIZE", "MemoryHistory")
 
-#: Categories that are kept, 100: with the default bounds 100 MiB at most. An application that makes a category of each
-#: of its rooms raises it; the one that has been silent for longest is dropped, and a client of it is told of a gap.
+#: Categories that are kept, 100: at most 100 MiB with the default bounds. Raise it where each room
+#: is a category. The category that has been silent longest is dropped; its clients get a gap.
 MAX_CATEGORIES: Final = 100
 
-#: Events looked at for one part of a replay, 10,000, some milliseconds. A client that asks with an old id in a category
-#: whose events are mostly for others costs no more than that at a time, however often it asks.
+#: Events read for one part of a replay, 10,000, some milliseconds. It bounds the turn of a client
+#: that sends an old id in a category whose events are mostly for others.
 MAX_SCAN: Final = 10_000
 
-#: Bytes of one part of a replay, 64 KiB: a part is on its way while the next one is read, and is far below an outbox.
+#: Bytes of one part of a replay, 64 KiB: one part is sent while the next is read, far below an
+#: outbox.
 PART_SIZE: Final = 64 * 1024
 
 # Eighteen digits are more events than there will ever be, and short enough to be read at once.
@@ -64,15 +69,16 @@ class MemoryHistory:
     """The past events of a hub.
 
     Args:
-        keep: how much of each category is kept; the defaults when left out. Events for every category at once
-            (``ANY``) are a category of their own.
+        keep: how much of each category is kept; the defaults when left out. Events for every
+            category at once (``ANY``) are a category of their own.
         categories: what is different for a category, or for ``ANY``.
         timer: the clock, in seconds, monotonic.
-        tag: 1 to 32 ASCII letters and digits that make this history's ids its own. By default they are random, and made
-            on first use: processes that were forked before it have different ones.
+        tag: 1 to 32 ASCII letters and digits that make this history's ids its own. By default they
+            are random, and made on first use: processes that were forked before it have different
+            ones.
         max_categories: categories kept, 1 or more.
-        part_size: bytes of one part of a replay, 1 or more; at most an outbox. An event larger than that is a part of
-            its own.
+        part_size: bytes of one part of a replay, 1 or more; at most an outbox. An event larger than
+            that is a part of its own.
         max_event_size: bytes that one event may have on the wire.
 
     Raises:
@@ -104,7 +110,8 @@ class MemoryHistory:
         #: The place of the latest event in the sequence; 0 before the first one.
         self.position: int = 0
         self._tag = tag
-        # What was for every category; it is never dropped as a whole, for that would be a hole for everybody.
+        # Events for every category; never dropped as a whole, which would be a hole for all
+        # clients.
         self._for_all = Log(self.categories.get(ANY, self.keep), 0)
         # By category; the one that was recorded to last comes last.
         self._logs: dict[Any, Log] = {}
@@ -115,7 +122,7 @@ class MemoryHistory:
         return f"<MemoryHistory {self.tag}: {len(self)} events, {len(self._logs)} categories, up to {self.position}>"
 
     def __len__(self) -> int:
-        """Return how many events are kept, among them those whose age nobody has looked at yet."""
+        """Return how many events are kept, also those that are too old and not yet dropped."""
         return len(self._for_all) + sum(map(len, self._logs.values()))
 
     def __bool__(self) -> bool:
@@ -168,7 +175,7 @@ class MemoryHistory:
         return payload
 
     def append(self, pattern: PatternLike, payload: bytes, exclude: Exclude = ()) -> bytes:
-        """Keep an event that was checked, and return its bytes with its id; see :meth:`.History.append`.
+        """Keep a checked event and return its bytes with its id; see :meth:`.History.append`.
 
         Raises:
             KeyShapeError: when pattern or exclude has another shape.
@@ -200,7 +207,8 @@ class MemoryHistory:
 
         Raises:
             KeyShapeError: when pattern or exclude has another shape.
-            EventError: when the event has an id already, or must not be on the wire; nothing was kept.
+            EventError: when the event has an id already, or must not be on the wire; nothing was
+                kept.
         """
         self.check(as_pattern(pattern), event.id)
         return self.append(pattern, encode(event, self.max_event_size), exclude)
@@ -211,7 +219,7 @@ class MemoryHistory:
         Args:
             last_event_id: what the client sent, as it came; an empty one is garbage like any other.
             key: the client's, from the server.
-            until: the place in the sequence after which the client gets its events in another way; None for now.
+            until: the mark after which the client gets its events live; None: the present end.
 
         Raises:
             KeyShapeError: when it is no key.
@@ -224,7 +232,7 @@ class MemoryHistory:
             if match[2] == self.tag and position <= self.position:
                 return self._part(wanted, position, until, 0)
             gap = "foreign"
-        # Nobody knows what this client has got, so nothing is replayed: it might be doubled.
+        # What this client got is not known, so a replay might send events twice.
         end = self.position if until is None else until
         return Replay(wanted, gap, (), Mark(end), done=True, until=until, reported=Mark(end))
 
@@ -241,7 +249,7 @@ class MemoryHistory:
         gap: Gap | None = None
         known = max(position, reported)
         if known < end and any(log.missed(known, key) for log in logs):
-            # It speaks for everything up to the end: what is dropped of that later needs no second one.
+            # One gap covers everything up to the end: later drops need no second one.
             gap, reported = "too_old", end
         events: list[bytes] = []
         size = 0

@@ -260,7 +260,7 @@ class Store(ABC, Generic[C]):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return what ``maxsize`` bounds: connections under keys, one under two keys counted twice."""
+        """Return what ``maxsize`` bounds; a connection under two keys counts twice."""
 
     @abstractmethod
     def __contains__(self, key: object) -> bool:

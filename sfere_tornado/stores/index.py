@@ -2,9 +2,9 @@
 
 How it works. A pattern binds some of the three parts of a key: eight masks. For each mask a dict
 leads from the bound parts to the group of connections whose keys have them. Finding is one look-up,
-and listing copies a dict's values. A group of one is the connection itself: the four masks that bind
-the id have mostly such groups, and a dict for each would cost more memory than all else here. The
-groups of a mask are made on the first look-up with that mask, at the cost of one look at
+and listing copies a dict's values. A group of one is the connection itself: the four masks that
+bind the id have mostly such groups, and a dict for each would cost more memory than all else here.
+The groups of a mask are made on the first look-up with that mask, at the cost of one look at
 everything. An application uses two or three of the eight, mostly before connections come.
 
 Groups are keyed by ``id(connection)``: connections need no hash, and equal ones are not confused. A
@@ -69,7 +69,7 @@ class Entry(Generic[C]):
 
 
 class Group(dict[int, C]):
-    """Two or more connections that share the bound parts of a mask, by identity, in order of coming."""
+    """Two or more connections that share the bound parts of a mask, in order of coming."""
 
     __slots__ = ("deleted",)
 

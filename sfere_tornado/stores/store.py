@@ -1,8 +1,8 @@
 """The store in memory, with leases or without.
 
 How it works. Each public method removes a slice of what has ended, does its work, then
-runs the callbacks it caused (:mod:`sfere_tornado.callbacks`); an empty queue costs no call. ``ended`` is explained
-in :mod:`.entries`.
+runs the callbacks it caused (:mod:`sfere_tornado.callbacks`); an empty queue costs no call.
+``ended`` is explained in :mod:`.entries`.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class IndexedStore(Store[C]):
         return leases.now if leases is not None and due and leases.behind else None
 
     def _make_way(self, key: Key, ended: float) -> float | None:
-        """Remove what has ended and would refuse a newcomer: under its key, and one of a full store.
+        """Remove ended connections that would refuse a new one: of its key, of a full store.
 
         Returns:
             ``ended``, or None when nothing ended is left.

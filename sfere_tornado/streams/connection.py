@@ -1,23 +1,30 @@
 """One open event stream to one client: its state, its outbox, its end.
 
-What is not here: sockets and HTTP (a :class:`~sfere_tornado.streams.transport.Transport` has them), keys and leases (the stores), when to write (the
-:class:`~sfere_tornado.streams.writer.Writer`), and who is told of the end (whoever built the connection passes ``on_end``).
+Sockets and HTTP belong to the :class:`~sfere_tornado.streams.transport.Transport`, keys and leases
+to the stores, and the time of writing to the :class:`~sfere_tornado.streams.writer.Writer`. The
+caller that makes a connection passes ``on_end``, which is told of the end.
 
-How it works. :attr:`Connection.write` is the transport's direct way as long as nothing waits for the client; the writer's
-loop calls it and nothing else. While the connection is opening or held, or the transport is busy with what it was given,
-events wait in the outbox; they leave joined when the transport calls :meth:`Connection.drained`.
+How it works. :attr:`Connection.write` is the transport's direct way while nothing waits for the
+client. The writer's loop calls it and nothing else. Events wait in the outbox while the connection
+is opening or held, or while the transport is still sending. They leave joined when the transport
+calls :meth:`Connection.drained`.
 
 Laws:
 
-- **There is one end.** Whatever ends a stream (the client, a bound, the server, an error) comes to :meth:`Connection.end`;
-  the first to come decides the reason, ``on_end`` is called once, and later comers change nothing.
-- **The end is known at once**, also while last bytes are still on their way: from then on nothing is accepted.
-- **The outbox is bounded.** A client that does not read is cut, and may come back; it never costs more than ``max_outbox``.
-- **Whose rights have ended gets nothing more**, also of what waits: with reason ``revoked``, and when a held stream ends.
-- **Taking raises nothing and ends nothing** inside a loop over many connections: :meth:`Connection.take` says False, and
-  :meth:`Connection.settle` draws the consequence after the loop.
+- **There is one end.** The client, a bound, the server and an error all end a stream through
+  :meth:`Connection.end`. The first call sets the reason and calls ``on_end``; later calls do
+  nothing.
+- **The end is known in the same call**, also while last bytes are being sent. Nothing is accepted
+  from then on.
+- **The outbox is bounded.** A client that does not read is cut at ``max_outbox`` bytes. It may come
+  back.
+- **A client whose rights have ended gets nothing more**, not even what waits: with reason
+  ``revoked``, and when a held stream ends.
+- **Inside a loop over connections, taking raises nothing and ends nothing.**
+  :meth:`Connection.take` returns False, and the writer calls :meth:`Connection.settle` after the
+  loop.
 
-Not thread-safe: a connection is used from the thread of its event loop.
+Not thread-safe: use a connection in the thread of its event loop.
 """
 
 from __future__ import annotations
@@ -49,11 +56,13 @@ __all__ = ("AWAY", "CATCH_UP", "Connection", "Health")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.streams.connection")
 
-#: The reconnection time, in milliseconds, that tells a client to stay away: the standard has no word for "never". Three
-#: weeks and a half; a longer time does not fit the timers of JavaScript, and a client that uses them comes back at once.
+#: The reconnection time, in milliseconds, that tells a client to stay away: 24.8 days. The standard
+#: has no word for "never". A longer time overflows the timers of JavaScript, and such a client
+#: comes back without any delay.
 AWAY: Final = 2**31 - 1
 
-#: Bytes that leave together when a client catches up, 64 KiB: what is handed over can no longer be replaced by newer.
+#: Bytes that leave together when a client catches up, 64 KiB. A newer event can replace one that
+#: waits, but not one that the transport has.
 CATCH_UP: Final = 64 * 1024
 
 
@@ -75,8 +84,8 @@ class Connection:
     """One open event stream.
 
     Args:
-        on_end: called once, with the connection, when the stream has ended for whatever reason; an exception in it is
-            logged.
+        on_end: called once, with the connection, when the stream has ended for whatever reason; an
+            exception in it is logged.
         remote: the client's address, for people to read.
         max_outbox: bytes that may wait for the client before it is cut with reason ``slow``.
         conflate: whether events of one name replace each other while they wait.
@@ -125,27 +134,28 @@ class Connection:
         self.reason: Reason | None = None
         #: Bytes accepted that the socket has not yet taken.
         self.outbox: int = 0
-        #: For the application's own use, such as the user's record; the library never looks at it.
+        #: For the application, such as the user's record; the library never reads it.
         self.data: Any = None
         #: For the writer: takes framed bytes, returns how many.
         self.write: Callable[[bytes], int] = _not_now
         #: For the writer: which compressed bytes the client can read.
         self.step: int = OPENING
-        #: The hub's ticks since something was last written, and since what waits last got on.
+        #: The hub's ticks since the last write, and since the waiting bytes last got fewer.
         self.idle_ticks: int = 0
         self.stalled_ticks: int = 0
         #: Bytes acknowledged when the hub last looked.
         self.acknowledged: int = 0
-        #: When its lifetime ends, on the hub's clock: it is cut then, and the client comes back.
+        #: When its lifetime ends, on the hub's clock. The stream is cut then; the client comes
+        #: back.
         self.ends_at: float = inf
-        #: When the client's rights end, on the hub's clock: it is told to stay away then. For the application to set, as
-        #: ``connection.expires_at = hub.time() + seconds``.
+        #: When the client's rights end, on the hub's clock. The client is told to stay away then.
+        #: The application sets it: ``connection.expires_at = hub.time() + seconds``.
         self.expires_at: float = inf
-        #: Asked at each heartbeat interval whether the client may stay; None asks nobody.
+        #: Called at each heartbeat interval: may the client stay? None: not asked.
         self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
-        #: Whether what comes first, such as a replay, is written.
+        #: Whether the first bytes, such as a replay, are written.
         self.live: bool = False
-        #: Whether rights are in doubt, so that all else waits.
+        #: Whether the client's rights are being checked, so that events wait.
         self.held: bool = False
         self.remote: str = remote
         self.max_outbox: int = max_outbox
@@ -153,7 +163,8 @@ class Connection:
         self._on_end = on_end
         self._writer = writer
         self._transport: Transport | None = None
-        # Events that wait, not framed, by name or by an object of their own; None while nothing has to wait.
+        # Events that wait, not framed, by name or by an object of their own. None: nothing must
+        # wait.
         self._waiting: dict[Hashable, bytes] | None = {}
         self._on_way = 0
         self._failure: Reason | None = None
@@ -164,24 +175,24 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the stream has ended; asks the transport too, which may know before anybody was told."""
+        """Whether the stream has ended. Asks the transport too, which may know it earlier."""
         return self.reason is not None or (self._transport is not None and self._transport.closed())
 
     @property
     def opening(self) -> bool:
-        """Whether the stream waits for its transport; what is delivered meanwhile is kept and follows."""
+        """Whether the stream waits for its transport. Events delivered until then wait."""
         return self._transport is None and self.reason is None
 
     def open(self, transport: Transport, *, compressed: bool = False, live: bool = True) -> None:
-        """Give the connection its transport, once; what was delivered while it was opening leaves now.
+        """Give the connection its transport, once, and write what waits.
 
         Args:
-            transport: the way.
-            compressed: whether the client has been given the header of a gzip stream.
-            live: False lets everything wait until :meth:`go_live`, while the opener writes what comes before it.
+            transport: the way to the client.
+            compressed: whether the client got the header of a gzip stream.
+            live: False makes all events wait until :meth:`go_live`; the opener writes others first.
 
         Raises:
-            ConnectionClosedError: when the connection has ended meanwhile.
+            ConnectionClosedError: when the connection has ended.
             RuntimeError: when it has a transport already.
         """
         if self.reason is not None:
@@ -194,18 +205,21 @@ class Connection:
             self.go_live()
 
     def go_live(self) -> None:
-        """Let what waits leave, after what the opener has written; nothing when the stream has ended meanwhile."""
+        """Write what waits, after the opener's own bytes; does nothing after the end."""
         if self.reason is None and self._transport is not None and self._transport.ready():
             self.drained()
 
     def hold(self) -> None:
-        """Let everything wait, as ever within the outbox, until :meth:`release`: nobody knows whether the client may have it."""
+        """Make all events wait in the outbox until :meth:`release`.
+
+        For the time in which it is not known whether the client may have them.
+        """
         self.held = True
         self.write = _not_now
         self._waiting = self._waiting or {}
 
     def release(self) -> None:
-        """Let what was held follow, in order; it goes on waiting where it has to for another reason."""
+        """Write what was held, in order, unless the transport or the opener is still busy."""
         self.held = False
         if self.live and not self._on_way:
             self.drained()
@@ -214,7 +228,7 @@ class Connection:
         """Encode one event and deliver it to this client.
 
         Raises:
-            ConnectionClosedError: when the stream has ended, also if it does so now.
+            ConnectionClosedError: when the stream has ended, or ends in this call.
             EventTooLargeError: when the event is larger than the standard bound.
         """
         if self.reason is not None:
@@ -229,7 +243,7 @@ class Connection:
 
         Args:
             payload: one encoded event, or several.
-            name: replaces what still waits under the same name, where the connection conflates.
+            name: replaces a waiting event of the same name, if the connection conflates.
         """
         return self._writer.deliver([self], payload, name)
 
@@ -249,7 +263,8 @@ class Connection:
             outcome: what ``write`` returned or raised.
 
         Returns:
-            False when they were not taken; :meth:`settle` must be called then, outside of any loop over connections.
+            False when they were not taken. Call :meth:`settle` then, after any loop over
+            connections.
         """
         transport = self._transport
         if self.reason is not None or self._failure is not None:
@@ -267,12 +282,12 @@ class Connection:
         return self._hand_over(transport, framed[outcome:])
 
     def settle(self) -> Reason:
-        """End the stream after something that was not taken; returns the reason for which it ended."""
+        """End a stream that did not take its events; return the reason of its end."""
         self.close(reason=self._failure or "error")
         return self.reason or "error"
 
     def drained(self) -> None:
-        """Take note that everything handed to the transport is gone; what waited meanwhile leaves, joined."""
+        """Record that the transport has sent everything. Write the events that waited, joined."""
         transport = self._transport
         if self.reason is not None or self._failure is not None or transport is None:
             return
@@ -295,16 +310,19 @@ class Connection:
     def close(
         self, *, reconnect: bool = True, reason: Reason = "server", last_words: bytes = b""
     ) -> None:
-        """End the stream from this side, after what was delivered before; a second call changes nothing.
+        """End the stream from this side; a second call does nothing.
 
-        What had to wait is written by a clean end alone, and nothing for a client that is held or revoked; what is not has
-        failed. But who turns out to be gone only when these last words are written counts as reached.
+        Events that were delivered before are written first. Events that waited for a slow client
+        are written only by a clean end. A client that is held or revoked gets none of them.
+        Deliveries list a client that did not get its events in ``failures``.
 
         Args:
-            reconnect: True cuts the stream, and every client comes back after its reconnection time. False tells it to stay
-                away, then ends cleanly (WHATWG HTML 9.2.3: after any end a browser returns; that time keeps it away).
-            reason: why, for whoever is told of the end; ``revoked`` says that the client's rights have ended.
-            last_words: events, ready, that overtake what waits for a client that is cut before it is :attr:`live`.
+            reconnect: True cuts the stream: the client comes back after its reconnection time.
+                False tells it to stay away, then ends cleanly (WHATWG HTML 9.2.3: a browser comes
+                back after any end; a long reconnection time keeps it away).
+            reason: the reason of the end; ``revoked`` says that the client's rights have ended.
+            last_words: encoded events that a client gets before anything that waits, if it is cut
+                before it is :attr:`live`.
         """
         if self.reason is not None:
             return
@@ -344,7 +362,7 @@ class Connection:
             delivery.end_job()
 
     def end(self, reason: Reason) -> bool:
-        """Record that the stream has ended and tell ``on_end``; returns False when it had ended already."""
+        """Record the end and call ``on_end``; return False if the stream had ended already."""
         if self.reason is not None:
             return False
         self.reason = reason
@@ -365,7 +383,7 @@ class Connection:
         )
 
     def read_acknowledged(self) -> bool:
-        """Look whether the peer's kernel has acknowledged anything since the last look: a sign of life."""
+        """Return whether the peer's kernel has acknowledged bytes since the last call."""
         seen = (
             self._transport.acknowledged()
             if self._transport is not None and self.reason is None
@@ -382,10 +400,11 @@ class Connection:
         if waiting is None:  # never so: only asked while something waits
             return False
         place = name if name is not None and self.conflate else object()
-        # The newest comes after everything that was delivered before it, not to the place of the one that it replaces.
+        # An event keeps its own place in the order; it does not take the place of the one it
+        # replaces.
         replaced = waiting.pop(place, b"")
         if replaced and self.step > BEHIND:
-            # What it never gets, later blocks must not point to.
+            # Later compressed blocks must not refer to an event that this client never gets.
             self.step = BEHIND
         size = self.outbox - len(replaced) + len(payload)
         if size > self.max_outbox:
@@ -395,20 +414,20 @@ class Connection:
         return True
 
     def alone(self, payload: bytes) -> bytes:
-        """Return bytes of events as this client can read them, whatever it got before: compressed, where it is."""
+        """Return events as bytes that this client can read without any it got before."""
         compressor = self._writer.compressor
         if compressor is None or self.step == PLAIN:
             return payload
         return compressor.independent(payload)
 
     def _fail(self, reason: Reason) -> bool:
-        """Take note why the stream must be settled; until that is done nothing more is written. Returns False."""
+        """Record why the stream must be settled, and write nothing more; return False."""
         self._failure = reason
         self.write = _not_now
         return False
 
     def _hand_over(self, transport: Transport, framed: bytes) -> bool:
-        """Give bytes to the transport, whose business they are until it has drained; returns False if it is closed."""
+        """Give bytes to the transport; return False if it is closed."""
         if self._waiting is None:
             self._waiting = {}
             self.write = _not_now
@@ -425,7 +444,7 @@ class Connection:
         return True
 
     def _next_joined(self, waiting: dict[Hashable, bytes]) -> bytes:
-        """Take the next events from what waits, up to :data:`CATCH_UP` bytes, but one at least."""
+        """Take the next waiting events, up to :data:`CATCH_UP` bytes, at least one."""
         payloads: list[bytes] = []
         size = 0
         for payload in waiting.values():

@@ -68,7 +68,7 @@ class Delivery:
     """What becomes of events for the same receivers.
 
     Args:
-        receivers: Those who are to get the events, each once.
+        receivers: The receivers of the events, each once.
         create_future: Makes a future of the event loop, for :meth:`settled`; None where every
             delivery is done before the call that makes it returns.
     """

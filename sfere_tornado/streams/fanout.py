@@ -1,8 +1,8 @@
 """Many connections behind the interface of one.
 
-An effect that sends does not know whether it has one connection before it or ten thousand: both have ``deliver``,
-``send`` and ``close``. An event is encoded once and framed once, however many receive it; a failing receiver never
-stops the others (see :mod:`.writer`).
+An effect that sends does not know whether it has one connection or ten thousand: both have
+``deliver``, ``send`` and ``close``. An event is encoded once and framed once; a failing receiver
+never stops the others (see :mod:`.writer`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ class Fanout:
     """A number of connections, reached together.
 
     Args:
-        connections: the receivers; each gets the bytes once, in this order. The sequence must not be changed afterwards.
+        connections: the receivers, in this order, each once; the sequence must not change
+            afterwards.
         writer: writes what is delivered; by default at once.
-        pattern: whom it is meant for, also those who are not here at the moment; None when it is just these.
+        pattern: the address, which a history keeps for absent clients; None: only these
+            connections.
         exclude: whom of the pattern it is not for.
     """
 
@@ -65,7 +67,7 @@ class Fanout:
         return all(connection.closed for connection in self.connections)
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return every receiver that failed so far, each once, however many deliveries it missed."""
+        """Return every receiver that failed so far, each once."""
         found: dict[Connection, Failure] = {}
         for delivery in self.deliveries:
             for failure in delivery.failures:
@@ -76,12 +78,13 @@ class Fanout:
         """Encode one event and deliver it to all.
 
         Raises:
-            EventTooLargeError: when the event is larger than the standard bound; nobody gets anything then.
+            EventTooLargeError: when the event is larger than the standard bound; it is not sent
+                then.
         """
         return self.deliver(encode(event))
 
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
-        """Deliver ready bytes of the event stream, not framed, to all; see :meth:`Connection.deliver`."""
+        """Deliver encoded events, not framed, to all; see :meth:`Connection.deliver`."""
         delivery = self.writer.deliver(self.connections, payload, name)
         if not self.deliveries or self.deliveries[-1] is not delivery:
             self.deliveries.append(delivery)

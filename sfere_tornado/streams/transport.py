@@ -1,4 +1,4 @@
-"""What a connection needs of the way to its client; the web room has the one over Tornado's streams."""
+"""What a connection needs of its client's socket; ``web.sockets`` has it for Tornado."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ("KernelView", "Transport")
 
 
 class KernelView(NamedTuple):
-    """What the kernel knows of the nearest hop to a client: the client itself, or a proxy before it."""
+    """What the kernel knows of the next hop: the client, or a proxy before it."""
 
     #: Bytes acknowledged so far.
     acknowledged: int
@@ -26,8 +26,8 @@ class KernelView(NamedTuple):
 class Transport(Protocol):
     """**Protocol:** the bytes' way to one client, as a connection needs it."""
 
-    #: Takes bytes in an HTTP/1.1 chunk and returns how many it took, or raises an OSError; None where there is no such
-    #: way, or another framing. Called only while nothing waits.
+    #: Takes bytes in an HTTP/1.1 chunk and returns how many it took, or raises an OSError; None
+    #: where there is no such way, or another framing. Called only while nothing waits.
     direct: Callable[[bytes], int] | None
     #: Puts the protocol's frame around the bytes of events.
     frame: Callable[[bytes], bytes]
@@ -38,7 +38,7 @@ class Transport(Protocol):
         """Tell whether the way is closed, by whichever side."""
 
     def ready(self) -> bool:
-        """Tell whether nothing is on its way; otherwise :meth:`.Connection.drained` is called once that is so."""
+        """Return whether all bytes are sent; if not, :meth:`.Connection.drained` is called then."""
 
     def blocked(self, error: OSError) -> bool:
         """Tell whether an error of ``direct`` says "not now", instead of "never again"."""
@@ -47,8 +47,9 @@ class Transport(Protocol):
         """Take framed bytes.
 
         Returns:
-            True when all of them are gone; False when the transport is busy with them, in which case it calls
-            :meth:`.Connection.drained` once they are, and must be given nothing more until then.
+            True when all of them are gone; False when the transport is busy with them, in which
+            case it calls :meth:`.Connection.drained` once they are, and must be given nothing more
+            until then.
 
         Raises:
             ConnectionError: when the way is closed.
@@ -59,15 +60,15 @@ class Transport(Protocol):
 
         Args:
             data: framed.
-            done: called once: with True when all bytes have been written, with False when the client
-                left, or did not read them in time.
+            done: called once: with True when all bytes are written, with False when the client left
+                or did not read them in time.
         """
 
     def abort(self) -> None:
         """Close now, without a last frame, so that the client comes back; never raises."""
 
     def acknowledged(self) -> int | None:
-        """Return how many bytes the peer's kernel has acknowledged so far, or None where that cannot be known."""
+        """Return the bytes that the peer's kernel has acknowledged; None where not known."""
 
     def kernel(self) -> KernelView | None:
         """Return what the kernel knows of the peer, or None where it does not tell."""

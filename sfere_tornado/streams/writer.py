@@ -1,24 +1,26 @@
-"""What was dispatched in one turn of the event loop, and its writing.
+"""Gather what is delivered in one turn of the event loop, and write it.
 
-Nothing is written while effects run. What they deliver is gathered, and written when the turn is over: everything that
-one receiver got in it leaves in one send, and receivers that got the same get the very same bytes, joined and framed
-once. Large fan-outs are written in slices, between which the loop turns, so that closes are noticed and other requests
-answered meanwhile.
+Nothing is written while effects run. When the turn is over, everything that one receiver got in it
+leaves in one send. Receivers that got the same events get the same bytes object, joined and framed
+once. A large fan-out is written in slices; between them the loop notices closes and answers
+requests.
 
-How it works. Each call of :meth:`Writer.deliver` makes, or joins, a :class:`Delivery`: events for the same receivers. At
-the end of the turn the deliveries become jobs: groups of receivers that have the same deliveries before them. A job's
-loop calls each receiver's ``write``, which is the socket's own ``send`` as long as nothing waits for it; whoever did not
-take all of the bytes that way is looked at after the loop.
+How it works. Each call of :meth:`Writer.deliver` makes, or joins, a :class:`Delivery`: events for
+the same receivers. At the end of the turn the deliveries become jobs: groups of receivers that have
+the same deliveries before them. A job's loop calls each receiver's ``write``, which is the socket's
+own ``send`` while nothing waits for that receiver. Receivers that did not take all bytes are
+handled after the loop.
 
 Laws:
 
-- **The order of writing is the order of dispatch**, for every receiver: what comes while jobs are being written waits
-  until they are done.
-- **The loop over receivers allocates nothing, calls nothing but** ``write``, **and ends nobody.** Those who failed are
-  ended after it, so that whatever their end sets off meets a finished loop; it may deliver, flush and close.
-- **Without an event loop everything is written at once**, before the outermost :meth:`Writer.deliver` returns.
+- **The order of writing is the order of dispatch**, for every receiver. What is delivered while
+  jobs are written waits until they are done.
+- **The loop over receivers allocates nothing, calls nothing but** ``write``, **and ends no
+  stream.** Streams that failed end after the loop. Their callbacks may deliver, flush and close.
+- **Without an event loop everything is written** before the outermost :meth:`Writer.deliver`
+  returns.
 
-Not thread-safe: a writer is used from the thread of its event loop.
+Not thread-safe: use a writer in the thread of its event loop.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ __all__ = ("AT_ONCE", "MAX_TURN", "NOT_NOW", "Writer", "check_name")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.streams.writer")
 
-#: Bytes of events gathered in one turn before they are written, 1 MiB: who dispatches without ever giving the loop a turn
-#: writes them himself.
+#: Bytes of events gathered in one turn before they are written, 1 MiB. It bounds the memory of code
+#: that dispatches and never lets the loop turn.
 MAX_TURN: Final = 1024 * 1024
 
 
@@ -71,7 +73,7 @@ class _Job:
         self.delivery = delivery
         self.receivers = receivers
         self.position = 0
-        #: Parts that are being written: one inside another, where somebody's end has everything written at once.
+        #: Parts that are being written: one inside another when the callback of an end flushes.
         self.parts = 0
         self.payloads: Sequence[bytes] = ()
         self.names: Sequence[Hashable] = ()
@@ -88,7 +90,7 @@ class _Job:
         return found
 
     def prepare(self, compressor: SharedCompressor | None) -> list[_Job]:
-        """Join and frame what all receivers of the job get; returns one job for each kind of bytes that they can read."""
+        """Join and frame the events; return one job for each kind of bytes, such as compressed."""
         deliveries = self.deliveries()
         if len(deliveries) == 1:
             self.payloads, self.names = deliveries[0].payloads, deliveries[0].names
@@ -180,8 +182,8 @@ class Writer:
         self._sealed = False
         # Receivers that were handed out what was pending, and which deliveries that was.
         self._served: dict[Receiver, set[Delivery]] = {}
-        # Whether everything is being written: what is delivered meanwhile, by whoever was told of an end, is written by
-        # the same loop, for a call inside a call for each of a thousand dead receivers would be too deep.
+        # Whether a flush is under way. Its loop also writes what callbacks of ends deliver: one
+        # nested call for each of a thousand dead receivers would be too deep.
         self._writing = False
 
     def __repr__(self) -> str:
@@ -217,7 +219,7 @@ class Writer:
         Args:
             receivers: each once; the sequence must not be changed afterwards.
             payload: bytes of the event stream, not framed.
-            name: where the receiver keeps only the newest of what waits for it under one name, that name.
+            name: replaces a waiting event of the same name, if the receiver conflates.
 
         Returns:
             What becomes of it; events for the same receivers in the same turn share one.
@@ -261,8 +263,8 @@ class Writer:
     def hand_out(self, receiver: Receiver) -> tuple[list[bytes], set[Delivery]]:
         """Return what was delivered to a receiver and is not yet written, and the deliveries.
 
-        The order is that of delivery. The caller writes it: the last events of a stream that ends must
-        not wait, and those of the other receivers need not be written for them.
+        The order is that of delivery. The caller writes it: the last events of a stream that ends
+        must not wait, and those of the other receivers need not be written for them.
         """
         payloads: list[bytes] = []
         handed: set[Delivery] = set()
@@ -277,7 +279,8 @@ class Writer:
             handed.add(delivery)
         if payloads:
             self._served[receiver] = handed
-            # What comes for the same receivers from now on is another delivery: this one does not get it.
+            # Later events for the same receivers make a new delivery: this receiver does not get
+            # them.
             self._sealed = True
         return payloads, handed
 
@@ -292,7 +295,7 @@ class Writer:
         if not self._jobs:
             gathered, self._gathered, self._held = self._gathered, [], 0
             self._index = None
-            # Under a load that never ends there is always something pending; who was served long ago is forgotten here.
+            # Under constant load something is always pending, so what is done is dropped here.
             self._served = {
                 one: handed
                 for one, handed in self._served.items()
@@ -326,7 +329,8 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
     else:
         last_of: dict[Receiver, _Job] = {}
         for delivery in gathered:
-            # Whoever had the same until now has the same after it: one job for each past, not one for each receiver.
+            # Receivers with the same deliveries so far share a job: one for each history, not each
+            # receiver.
             after: dict[_Job | None, _Job] = {}
             for receiver in delivery.receivers:
                 before = last_of.get(receiver)

@@ -1,7 +1,8 @@
 """A connection without a socket, for tests of effects, broadcasts and callbacks.
 
-The transport records what it is given, and can be made slow, broken or gone, in the turn of the test: nothing here
-waits. It is stricter than a socket: a connection that writes while it must not, does not go on where a send stopped, or
+The transport records what it is given, and can be made slow, broken or gone, in the turn of the
+test: nothing here waits. It is stricter than a socket: a connection that writes while it must not,
+    does not go on where a send stopped, or
 ends a stream twice, is told so.
 
 ::
@@ -33,10 +34,12 @@ class RecordingTransport:
     """**Implements** :class:`~sfere_tornado.streams.connection.Transport` without a socket.
 
     Args:
-        connection: whose way this is; it is told when the transport has drained, and when the client has left.
+        connection: whose way this is; it is told when the transport has drained, and when the
+            client has left.
         frame: the framing; none by default, so that :meth:`events` can read what was written.
         last_frame: what a clean end writes last.
-        direct: whether it has the direct way, as a socket of HTTP/1.1 has; by default everything comes to :meth:`write`.
+        direct: whether it has the direct way, as a socket of HTTP/1.1 has; by default everything
+            comes to :meth:`write`.
 
     Raises:
         ValueError: when it is to have the direct way with another frame than HTTP/1.1's.
@@ -53,17 +56,19 @@ class RecordingTransport:
         if direct and frame is not chunked:
             raise ValueError("what goes the direct way is in chunks; give frame=chunked too")
         self.direct: Callable[[bytes], int] | None = self._take_directly if direct else None
-        #: What the direct way does next: takes that many bytes at most, or raises the error; None takes everything, and
-        #: nothing while the client is :attr:`stalled`.
+        #: What the direct way does next: takes that many bytes at most, or raises the error; None
+        #: takes everything, and nothing while the client is :attr:`stalled`.
         self.outcome: int | OSError | None = None
         self.frame = frame
         self.last_frame = last_frame
         self.connection = connection
         #: What each write brought, in order; what waited while the transport was busy comes as one.
         self.writes: list[bytes] = []
-        #: How the stream was ended from this side: ``finished`` cleanly, ``aborted`` by a cut, or None.
+        #: How the stream was ended from this side: ``finished`` cleanly, ``aborted`` by a cut, or
+        #: None.
         self.ending: Literal["finished", "aborted"] | None = None
-        #: Whether the client does not read: writes are taken, and stay on their way until :meth:`drain`.
+        #: Whether the client does not read: writes are taken, and stay on their way until
+        #: :meth:`drain`.
         self.stalled = False
         #: Bytes acknowledged by the peer's kernel; None where that cannot be known.
         self.acknowledged_bytes: int | None = None
@@ -71,7 +76,8 @@ class RecordingTransport:
         self._busy = False
         self._left = False
         self._broken = False
-        # What a send on the direct way did not take: the connection must go on with it, and with nothing else.
+        # What a send on the direct way did not take: the connection must go on with it, and with
+        # nothing else.
         self._rest = b""
 
     def __repr__(self) -> str:
@@ -84,7 +90,7 @@ class RecordingTransport:
         return b"".join(self.writes)
 
     def events(self) -> list[Received]:
-        """Return the events that the client has got, read strictly; for a transport without framing.
+        """Return the events that the client got, parsed strictly; needs a transport without frames.
 
         Raises:
             EventStreamError: when what was written is not a correct event stream.
@@ -124,12 +130,12 @@ class RecordingTransport:
         return isinstance(error, BlockingIOError)
 
     def write(self, data: bytes) -> bool:
-        """Record bytes; returns whether they have been taken whole, which a stalled client does not.
+        """Record bytes; return True if all are taken, which a stalled client does not.
 
         Raises:
             ConnectionResetError: when the client has gone.
-            RuntimeError: when the connection writes while the transport is busy, after it has ended the stream, or
-                something else than what a send did not take.
+            RuntimeError: when the connection writes while the transport is busy, after it has ended
+                the stream, or something else than what a send did not take.
         """
         self._check(data)
         if self._rest not in (b"", data):
@@ -219,7 +225,8 @@ def recording_connection(
         last_frame: what a clean end writes last.
         direct: whether the transport has the direct way; with ``frame=chunked`` only.
         opened: False leaves the connection opening; ``connection.open(transport)`` opens it.
-        arguments: those of :class:`~sfere_tornado.streams.connection.Connection`, such as ``on_end`` and ``max_outbox``.
+        arguments: those of :class:`~sfere_tornado.streams.connection.Connection`, such as
+            ``on_end`` and ``max_outbox``.
     """
     connection = Connection(**arguments)
     transport = RecordingTransport(connection, frame=frame, last_frame=last_frame, direct=direct)

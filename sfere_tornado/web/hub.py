@@ -1,4 +1,4 @@
-"""The hub of a Tornado application: the hub, and a way to serve the application with it."""
+"""The hub of a Tornado application, with a method that serves the application."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ("Hub",)
 class Hub(PlainHub):
     """Open event streams by key, reached through dispatched effects.
 
-    What an application makes, once, and installs: ``Application(..., sfere=hub)``. Everything but
-    :meth:`listen` is that of :class:`sfere_tornado.hub.Hub`, which knows no Tornado; its page has the
-    arguments.
+    An application makes one and installs it: ``Application(..., sfere=hub)``. All but :meth:`listen`
+    is inherited from :class:`sfere_tornado.hub.Hub`, which does not import Tornado; its page has
+    the arguments.
     """
 
     def listen(
@@ -38,11 +38,11 @@ class Hub(PlainHub):
                 :mod:`sfere_tornado.web.serving`.
 
         Returns:
-            The port. :meth:`drain` stops the server.
+            The port. ``drain`` stops the server.
 
         Raises:
-            ListenError: when there is no such port or address, or it is taken; nothing is listened on
-                then.
+            ListenError: when there is no such port or address, or it is taken; nothing is listened
+                on then.
             HubError: when the application has another hub already.
         """
         return listen(self, application, port, address, **arguments)

@@ -50,7 +50,7 @@ SERVER_LIMITS: Final[dict[str, Any]] = {
 
 
 def listen(hub: Hub, application: Application, port: int, address: str, **arguments: Any) -> int:
-    """Serve an application with a hub: a backlog for a crowd, and bounds on what a request may cost.
+    """Serve an application with a hub: a backlog for a crowd, and bounds on each request.
 
     Args:
         hub: is installed in the application, and started.

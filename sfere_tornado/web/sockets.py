@@ -151,8 +151,8 @@ class StreamTransport:
     def finish(self, data: bytes, done: Callable[[bool], object]) -> None:
         """Write last bytes after all that was taken, end sending, wait for the client to close.
 
-        A client that does not read them is cut after ``linger`` seconds; ``done`` is called with False
-        then.
+        A client that does not read them is cut after ``linger`` seconds; ``done`` is called with
+        False then.
         """
         try:
             future = self._stream.write(data)

@@ -125,7 +125,7 @@ def encode_fields(
     retry: int | None,
     max_event_size: int = MAX_EVENT_SIZE,
 ) -> bytes:
-    """Return fields that :func:`check_fields` has checked as an event on the wire; see :func:`encode`."""
+    """Encode fields that :func:`check_fields` has checked; see :func:`encode`."""
     # A character has one byte at least: refuse data that cannot fit before copying it.
     if len(data) > max_event_size:
         raise EventTooLargeError(len(_to_utf8(data, "data")), max_event_size)

@@ -6,8 +6,8 @@
         def make_store(self, **options):
             return MyStore(**options)
 
-The tests use plain objects as connections, and a store whose leases, if it has any, do not end while they run. They
-need no pytest.
+The tests use plain objects as connections, and a store whose leases, if it has any, do not end
+while they run. They need no pytest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StoreContract(PatternRules, CallbackRules):
         same((store.get(ANN), store.peek(ANN)), ((), ()))
 
     def test_what_was_put_is_found(self) -> None:
-        """A stored connection is found by its key, by identity of the connection, and by a matching pattern."""
+        """A stored connection is found by key, by identity and by a matching pattern."""
         store, ann = self.make_store(), object()
         same(store.put(ANN, ann), [])
         same((store.get(ANN), store.peek(ANN), ANN in store), ((ann,), (ann,), True))
@@ -103,7 +103,7 @@ class StoreContract(PatternRules, CallbackRules):
         same([id(each) for each in store.connections(LOBBY)], [id(first)])
 
     def test_results_are_in_order_of_storing(self) -> None:
-        """Keys and connections come in the order in which they were stored, whatever left in between."""
+        """Keys and connections come in the order of storing, also after removals."""
         store, connections = self.make_store(), [object() for _ in range(50)]
         keys = [("default", ("lobby", number)) for number in range(50)]
         for key, connection in zip(keys, connections, strict=True):
@@ -115,7 +115,7 @@ class StoreContract(PatternRules, CallbackRules):
         same(store.connections(LOBBY), [*connections[:5], *connections[45:], connections[20]])
 
     def test_a_key_keeps_its_place_while_it_is_held(self) -> None:
-        """A key stands where it was first stored, also when that connection has left it to another."""
+        """A key keeps its place in the order, also when another connection has it now."""
         store, first, second, other = self.make_store(), object(), object(), object()
         store.put(ANN, first)
         store.put(BRIAN, other)
@@ -127,7 +127,7 @@ class StoreContract(PatternRules, CallbackRules):
     # -- leaving
 
     def test_purging_a_key_removes_all_its_connections(self) -> None:
-        """Each removal says how many connections its key still has; a second purge finds nothing."""
+        """A removal says how many connections the key still has; a second purge finds none."""
         store, tabs = self.make_store(), [object(), object(), object()]
         for tab in tabs:
             store.put(ANN, tab)
@@ -141,7 +141,7 @@ class StoreContract(PatternRules, CallbackRules):
         same((store.purge(ANN), ANN in store, len(store)), ([], False, 0))
 
     def test_purging_a_connection_removes_all_its_keys(self) -> None:
-        """A closing stream knows no key: the connection leaves every key it has, and nobody else does."""
+        """The connection of a closing stream leaves every key it has; no other leaves."""
         store, ann, brian = self.make_store(), object(), object()
         store.put(ANN, ann)
         store.put(BRIAN, brian)
@@ -197,7 +197,7 @@ class StoreContract(PatternRules, CallbackRules):
         same(ANN in store, False)
 
     def test_the_same_connection_again_changes_nothing(self) -> None:
-        """Storing a connection under a key it has removes nothing and tells nobody, whatever the rule."""
+        """Storing a connection under its own key removes nothing and calls no callback."""
         for same_key in ("join", "replace", "refuse"):
             store, ann = self.make_store(same_key=same_key, maxsize=1), object()
             recorded = record(store)
@@ -206,7 +206,7 @@ class StoreContract(PatternRules, CallbackRules):
             same((recorded.removals, recorded.evictions), ([], []))
 
     def test_the_newest_replaces_the_others(self) -> None:
-        """With ``replace`` the old connection leaves, cause ``replaced``, and its key is held all the while."""
+        """With ``replace`` the old connection leaves, cause ``replaced``; the key stays."""
         store, old, new = self.make_store(same_key="replace"), object(), object()
         recorded = record(store)
         store.put(ANN, old)
@@ -229,7 +229,7 @@ class StoreContract(PatternRules, CallbackRules):
         same(store.get(ANN), (new,))
 
     def test_a_held_key_is_refused(self) -> None:
-        """With ``refuse`` a second connection is an error that names the key, and changes nothing."""
+        """With ``refuse`` a second connection raises, names the key and changes nothing."""
         store, first = self.make_store(same_key="refuse"), object()
         recorded = record(store)
         store.put(ANN, first)
@@ -252,7 +252,7 @@ class StoreContract(PatternRules, CallbackRules):
     # -- bounds
 
     def test_a_full_store_refuses_a_newcomer(self) -> None:
-        """At ``maxsize`` a newcomer is an error with the bound, nothing has changed, and room made is room."""
+        """At ``maxsize`` a put raises and changes nothing; after a purge it succeeds."""
         store = self.make_store(maxsize=2)
         recorded = record(store)
         ann = object()
@@ -264,7 +264,7 @@ class StoreContract(PatternRules, CallbackRules):
         store.put(ANN, object())
 
     def test_a_full_store_may_evict_the_longest_idle(self) -> None:
-        """With ``evict`` the one without a sign of life for longest leaves, cause ``size``; get and renew are signs."""
+        """With ``evict`` the connection longest without get or renew leaves, cause ``size``."""
         store, people = self.make_store(maxsize=3, on_full="evict"), [object() for _ in range(6)]
         recorded = record(store)
         keys = [("default", ("lobby", number)) for number in range(6)]

@@ -32,7 +32,7 @@ class CallbackRules(StoreRules):
         same((len(first_calls), later), (1, [(ANN, ann, "explicit")]))
 
     def test_two_tabs_of_one_user_are_one_departure(self) -> None:
-        """``on_evict`` is called when a key lets go of its last connection; ``on_removal`` for each, and first."""
+        """``on_removal`` is called for each removal; then ``on_evict``, for a key's last."""
         store, first, second = self.make_store(), object(), object()
         calls: list[str] = []
         store.on_removal = lambda removal: calls.append(f"removal {removal.remaining}")
@@ -49,7 +49,7 @@ class CallbackRules(StoreRules):
         same(calls, ["removal 1", "removal 1", "removal 0", "evict second"])
 
     def test_three_purged_connections_are_three_removals_and_one_eviction(self) -> None:
-        """Purging a key with three connections tells of each, and of the key once, with the last."""
+        """Purging a key with three connections reports each, and the key once, with the last."""
         store, tabs = self.make_store(), [object() for _ in range(3)]
         recorded = record(store)
         for tab in tabs:
@@ -75,7 +75,7 @@ class CallbackRules(StoreRules):
         same(seen, [(ANN, [BRIAN], [brian]), (ANN, [BRIAN], ())])
 
     def test_callbacks_may_use_the_store(self) -> None:
-        """A callback that puts and purges works, never recurses, and loses nothing, however long the chain."""
+        """A callback may put and purge: nothing recurses, nothing is lost."""
         store = self.make_store()
         order: list[int] = []
         depth = [0, 0]
@@ -151,7 +151,7 @@ class CallbackRules(StoreRules):
             same(order, [(key, new), cause, (ANN, old, cause)])
 
     def test_a_newcomer_may_be_purged_while_it_is_being_stored(self) -> None:
-        """A callback of ``put`` that purges the newcomer leaves nothing behind, and all is called."""
+        """A callback of ``put`` may purge the new connection: all callbacks are called."""
         store, old, new = self.make_store(same_key="replace"), object(), object()
         store.put(ANN, old)
         order: list[Any] = []

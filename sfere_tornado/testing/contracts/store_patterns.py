@@ -11,7 +11,7 @@ from .store_rules import ANN, BRIAN, LOBBY, StoreRules, raises, same
 
 __all__ = ("PatternRules",)
 
-#: Parts that look like wildcards, separators or nothing in some other system, and types that are equal to none of them.
+#: Parts that are wildcards, separators or empty in other systems, and types equal to none of them.
 _PARTS: Final = ("*", ":*", "ANY", ">", "a/b", "a", "b", "", "%2A", "None", 1, ("a", "b"))
 
 
@@ -19,7 +19,7 @@ class PatternRules(StoreRules):
     """How patterns match."""
 
     def test_patterns_match_as_by_hand(self) -> None:
-        """Of 100,000 generated pairs of key and pattern those match whose parts are equal or ANY: no string is wild."""
+        """A key matches a pattern whose parts are equal or ANY: no string is a wildcard."""
         dice = random.Random(20261124)  # noqa: S311  # the same keys each time is what is wanted
         for _ in range(100):
             store = self.make_store()
@@ -34,7 +34,7 @@ class PatternRules(StoreRules):
                 same(store.keys(pattern), list(dict.fromkeys(key for key, _ in found)))
 
     def test_patterns_match_as_by_hand_while_connections_come_and_go(self) -> None:
-        """Whatever was put and purged before, also under several keys, a pattern finds what is there now."""
+        """After any puts and purges, a pattern finds what is stored now."""
         dice = random.Random(2)  # noqa: S311  # the same keys each time is what is wanted
         parts = ("a", "*", 1)
         connections = [object() for _ in range(6)]
@@ -71,7 +71,7 @@ class PatternRules(StoreRules):
         )
 
     def test_a_connection_under_two_matching_keys_is_found_once(self) -> None:
-        """A connection is listed and counted once, however many of its keys match, until the last of them is gone."""
+        """A connection with several matching keys is listed and counted once."""
         store, ann = self.make_store(), object()
         keys = [("default", ("lobby", name)) for name in ("ann", "anna", "annie")]
         for key in keys:
@@ -87,7 +87,7 @@ class PatternRules(StoreRules):
         same((store.connections(LOBBY), store.keys_of(ann)), ([], ()))
 
     def test_excluded_keys_are_left_out(self) -> None:
-        """Connections of excluded keys are left out: a set, list or tuple of keys, one Key, or one Pattern."""
+        """``exclude`` takes a set, list or tuple of keys, one Key, or one Pattern."""
         store, ann, brian = self.make_store(), object(), object()
         store.put(ANN, ann)
         store.put(BRIAN, brian)
@@ -105,14 +105,14 @@ class PatternRules(StoreRules):
         same(store.count(LOBBY), 2)
 
     def test_who_is_excluded_under_one_key_is_left_out_under_all(self) -> None:
-        """A connection is left out when any of its keys is excluded, also one that the pattern does not match."""
+        """A connection is left out if any of its keys is excluded, matching or not."""
         store, ann = self.make_store(), object()
         store.put(ANN, ann)
         store.put(("default", ("user", "ann")), ann)
         same(store.connections(LOBBY, exclude={("default", ("user", "ann"))}), [])
 
     def test_another_kind_of_exclude_is_an_error(self) -> None:
-        """An exclude that is neither keys nor a Pattern is an error, instead of excluding nobody."""
+        """An exclude that is neither keys nor a Pattern raises."""
         store = self.make_store()
         for wrong in ("default/lobby/ann", 7, None, {ANN: 1}, [LOBBY], {"ann"}):
             raises(KeyShapeError, store.connections, LOBBY, wrong)

@@ -1,4 +1,4 @@
-"""What the rules of a store's contract are written with; no ``assert``, so that ``python -O`` changes nothing."""
+"""Checks for the contract of stores, without ``assert``, which ``python -O`` removes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class StoreRules:
         """Return a new, empty store.
 
         Args:
-            options: any of ``same_key``, ``maxsize``, ``on_full``, ``categories`` and ``on_evict``, as the stores of
-                this package take them.
+            options: any of ``same_key``, ``maxsize``, ``on_full``, ``categories`` and ``on_evict``,
+                as the stores of this package take them.
         """
         raise NotImplementedError
 
