@@ -3,7 +3,7 @@
 A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
 The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
 looks after open streams, :mod:`.questions` asks about their clients' rights, :mod:`.alarm` is the timer, ``clock`` the
-clock of leases, :mod:`.life` and :mod:`.stopping` are beginning and end.
+clock of leases, ``life`` and ``draining`` are beginning and end.
 
 Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
 """
