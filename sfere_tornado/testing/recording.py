@@ -1,9 +1,8 @@
 """A connection without a socket, for tests of effects, broadcasts and callbacks.
 
-The transport records what it is given, and can be made slow, broken or gone, in the turn of the
-test: nothing here waits. It is stricter than a socket: a connection that writes while it must not,
-    does not go on where a send stopped, or
-ends a stream twice, is told so.
+The transport records what it is given. A test can make it slow, broken or closed, in the same turn:
+nothing here waits. It is stricter than a socket: it raises when a connection writes while the
+transport is busy, does not go on where a send stopped, or ends a stream twice.
 
 ::
 
