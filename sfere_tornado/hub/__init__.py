@@ -1,7 +1,4 @@
-"""One of each part, wired: :mod:`.hub`. Beside it :mod:`.departures`, :mod:`.watch`, :mod:`.draining`.
-
-This is the only room with a timer, :mod:`.alarm`.
-"""
+"""The hub (:mod:`.hub`) and its parts; :mod:`.alarm` is the only timer of the library."""
 
 from __future__ import annotations
 

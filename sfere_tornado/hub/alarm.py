@@ -1,7 +1,7 @@
 """The hub's one timer: it rings when the next thing is due, and not before.
 
-It uses the loop's monotonic clock, never the wall clock: a step of that would make everything due, or
-nothing.
+It uses the loop's monotonic clock, never the wall clock: a step of that would make everything due,
+or nothing.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ __all__ = ("AFTER_FAILURE", "CATCH_UP", "LATE", "Alarm")
 
 log = logging.getLogger("sfere_tornado.hub")
 
-#: Seconds until it rings again after a failure, 1: what is due may still be due, and a loop that only
+#: Seconds until it rings again after a failure, 1: work may still be due, and a loop that only
 #: fails, and logs that, serves no client.
 AFTER_FAILURE: Final = 1.0
 
-#: Seconds of delay beyond which the event loop counts as blocked, 0.25: a busy loop is late by less.
+#: Seconds of delay beyond which the event loop counts as blocked, 0.25: a busy loop is late by
+#: less.
 LATE: Final = 0.25
 
-#: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the beats
-#: and reloads of thousands of clients, is read and handled first.
+#: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the
+#: beats and reloads of thousands of clients, is read and handled first.
 CATCH_UP: Final = 0.25
 
 
@@ -38,8 +39,8 @@ class Alarm:
         loop: the running one.
         clock: stands still while the alarm is overdue.
         due_in: returns the seconds until the next thing is due; negative when it is overdue.
-        ring: does what is due. An exception in it is logged, and the alarm is set again, for a while
-            later.
+        ring: does what is due. An exception in it is logged, and the alarm is set again, for a
+            while later.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_CHAINS", "Chains")
 
-#: Chains kept ready. An application has a few dozen; one that makes its interceptors anew for each request must not fill
-#: the memory with them.
+#: Chains kept ready. An application has a few dozen. One that makes interceptors for each request
+#: must not fill the memory with them.
 MAX_CHAINS: Final = 1024
 
 
@@ -35,7 +35,7 @@ class Chains:
         key = tuple(map(id, interceptors))
         made = self._made.get(key)
         if made is None:
-            # The interceptors are kept with the chain: while they live, nothing else can have their ids.
+            # The interceptors are kept with the chain, so no other object can have their ids.
             made = (tuple(interceptors), self._dispatcher.chain(*interceptors))
             if len(self._made) < MAX_CHAINS:
                 self._made[key] = made

@@ -1,7 +1,8 @@
-"""Acting on what leaves the store: its stream is closed, and the application is told.
+"""What happens to connections that leave the store: the stream closes, callbacks are called.
 
-Law: **whoever leaves the store is closed**, unless ``close_on_evict`` is false: nobody stays connected but deaf. Who may come
-back is cut; who shall not is told to stay away.
+Law: **a connection that leaves the store is closed**, unless ``close_on_evict`` is false: no client
+stays connected that is no longer sent to. A client that may come back is cut. One that may not is
+told to stay away.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Callback: TypeAlias = Callable[
         [Key, Connection, Cause], object
-    ]  # told of a departure, after the entry is gone
+    ]  # called after the entry is removed
 
 __all__ = ("Departures", "check_callback")
 
@@ -33,7 +34,7 @@ def check_callback(callback: object, name: str) -> None:
     """Check a callback of the application.
 
     Raises:
-        RegistryError: when it cannot be called, or is a coroutine function, which nobody would await.
+        RegistryError: when it cannot be called, or is a coroutine function, which is not awaited.
     """
     if not callable(callback) or iscoroutinefunction(callback):
         raise RegistryError(
@@ -42,7 +43,7 @@ def check_callback(callback: object, name: str) -> None:
 
 
 class Departures:
-    """What a hub does with those who leave its store.
+    """What a hub does with connections that leave its store.
 
     Args:
         store: its callbacks are taken over.
@@ -52,9 +53,9 @@ class Departures:
     def __init__(self, store: Store[Connection], *, close: bool) -> None:
         self._callbacks: list[Callback] = []
         self._close = close
-        # While the hub drains, streams are cut one after the other, each at its own time.
+        # While the hub drains, it cuts the streams itself, at its own pace.
         self._paused = False
-        #: Told of a connection that has left one of its keys and keeps others.
+        #: Called when a connection has left one of its keys and keeps others.
         self.on_kept: Callable[[Key, Connection, Cause], object] | None = None
         self._store = store
         store.on_removal = self._close_removed

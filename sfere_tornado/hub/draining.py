@@ -1,11 +1,12 @@
 """The end of a process: clients are told farewell, then cut over a window, and come back elsewhere.
 
-The order: readiness is false, perhaps for a while before all else. The hub stops accepting, and empties
-the store, so that no farewell of one stream goes to the others. It sends the application's farewell, and
-to each stream a reconnection time of its own. It cuts the streams at an even pace, then ends what is left.
+The order: readiness is false, perhaps for a while before all else. The hub stops accepting, and
+empties the store, so that no farewell of one stream goes to the others. It sends the application's
+farewell, and to each stream a reconnection time of its own. It cuts the streams at an even pace,
+then ends what is left.
 
-Law: **the end comes in time**, whatever hooks, tasks and threads do. The time-out bounds all of it, and a
-second signal does not wait for that.
+Law: **the end comes in time**, whatever hooks, tasks and threads do. The time-out bounds all of it,
+and a second signal does not wait for that.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ __all__ = ("CUTS_PER_SECOND", "STOP_TIMEOUT", "TIMEOUT", "WINDOW", "Drain", "Dra
 
 log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
-#: Seconds over which streams are cut, and told to come back, 10: ten thousand clients come back at a
-#: thousand a second.
+#: Seconds over which streams are cut, and told to come back, 10: ten thousand clients come back at
+#: a thousand a second.
 WINDOW: Final = 10.0
 
-#: Seconds after which a drain is over in any case, 25: Kubernetes kills 30 s after it has asked, and the
-#: application needs some of these for what it closes itself.
+#: Seconds after which a drain is over in any case, 25: Kubernetes kills 30 s after it has asked,
+#: and the application needs some of these for what it closes itself.
 TIMEOUT: Final = 25.0
 
 #: Steps of cuts a second, 20: fine enough for a window of some seconds.
@@ -108,8 +109,8 @@ class Draining:
         """Stop gracefully; see :meth:`.Hub.drain`.
 
         Returns:
-            Whether everything has ended. False when a dispatch, or a hook of a stream's handler, was
-            left behind.
+            Whether everything has ended. False when a dispatch, or a hook of a stream's handler,
+            was left behind.
         """
         life, loop = self._life, asyncio.get_running_loop()
         deadline = loop.time() + drain.timeout
@@ -133,8 +134,8 @@ class Draining:
                 self._cut()
                 await self._end_tasks(deadline - loop.time())
                 for server in life.servers:
-                    # It swallows cancellation, so it is a task of its own, which is left behind when
-                    # it takes too long.
+                    # It swallows cancellation, so it is a task of its own, which is left behind
+                    # when it takes too long.
                     closing = asyncio.ensure_future(server.close_all_connections())
                     await asyncio.wait({closing}, timeout=max(0.0, deadline - loop.time()))
                 # A stream that was being opened when all were cut has opened now.
@@ -181,8 +182,8 @@ class Draining:
                     signal.signal(number, handler)
             raise
         if await self.drain(drain):
-            # What the application closes now has its own time. The watchdog stays awake for what would
-            # keep the process from ending after that: a task, or a thread.
+            # What the application closes now has its own time. The watchdog stays awake for what
+            # would keep the process from ending after that: a task, or a thread.
             drained.set()
 
     def _cut(self) -> None:
@@ -250,8 +251,8 @@ async def _have_ended(tasks: Collection[asyncio.Task[Any]], seconds: float) -> b
 def _is_at_work(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether a task goes on that was not asked to end; called in the watchdog's thread.
 
-    When the application's main coroutine has returned, ``asyncio.run`` cancels every other task, then
-    waits for the threads of the default executor in a task of its own.
+    When the application's main coroutine has returned, ``asyncio.run`` cancels every other task,
+    then waits for the threads of the default executor in a task of its own.
     """
     return any(
         not task.done()

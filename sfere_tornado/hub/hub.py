@@ -1,11 +1,18 @@
-"""One of each part, wired: what an application holds.
+"""The hub: what an application holds.
 
-A hub has a store, a dispatcher with the library's registries and the application's, and the only timer of the library.
-The rooms beside it act on what the rooms below decide: :mod:`.departures` closes who leaves the store, :mod:`.watch`
-looks after open streams, :mod:`.questions` asks about their clients' rights, :mod:`.alarm` is the timer, ``clock`` the
-clock of leases, ``life`` and ``draining`` are beginning and end.
+A hub has a store, a dispatcher with the registries of the library and of the application, and the
+library's only timer. It is composed of one object for each subject, and passes each call on:
 
-Thread safety: everything here belongs to the thread of the event loop, except :meth:`Hub.dispatch_threadsafe`.
+- ``streams`` admits streams and ends them; ``departures`` closes what leaves the store;
+- ``watch`` checks open streams on every tick; ``questions`` asks whether clients may stay;
+- ``ticks`` has the clocks and ``alarm``, the timer; ``lease_clock`` is the clock of leases;
+- ``life`` starts and stops with the event loop; ``draining`` ends everything in time;
+- ``threads`` takes dispatches from other threads; ``chains`` keeps chains of interceptors.
+
+``parts`` makes these objects from the configuration.
+
+Thread safety: everything here belongs to the thread of the event loop, except
+:meth:`Hub.dispatch_threadsafe`.
 """
 
 from __future__ import annotations
@@ -49,13 +56,14 @@ class Hub:
 
     Args:
         config: every setting; the defaults when left out. :meth:`from_yaml` reads it from a file.
-        registries: the application's registries, or what one can be made from. Where a name is taken,
-            theirs wins over the library's, with a warning in the log.
+        registries: the application's registries, or what one can be made from. Where a name is
+            taken, theirs wins over the library's, with a warning in the log.
         interceptors: stages around every dispatch of this hub, outside those of handler classes and
             routes; plain functions only.
-        system: what effects need, such as a database; the system of each dispatch is merged over it.
-        id_fn: gives a connection's scope from the context of the dispatch that opens it, such as the
-            tenant of ``ctx.system["request"]``; by default every connection has the scope
+        system: what effects need, such as a database; the system of each dispatch is merged over
+            it.
+        id_fn: gives a connection's scope from the context of the dispatch that opens it, such as
+            the tenant of ``ctx.system["request"]``; by default every connection has the scope
             ``"default"``.
         store: another store than the one that the configuration describes.
         timer: the clock, in seconds; monotonic, so that a step of the wall clock ends no lease.
@@ -136,7 +144,8 @@ class Hub:
             arguments: those of :class:`Hub`, except ``config``.
 
         Raises:
-            ConfigError: when the document cannot be used; the text names file, line, setting and the nearest right word.
+            ConfigError: when the document is not valid; the text names file, line, setting and
+                remedy.
         """
         return cls(load_config(path), **arguments)
 
@@ -145,27 +154,30 @@ class Hub:
     def on_evict(
         self, callback: Callable[[Key, Connection, Cause], object]
     ) -> Callable[[Key, Connection, Cause], object]:
-        """Register a function that is told when a key has let go of its last connection; use it as a decorator.
+        """Register a callback for keys that have lost their last connection; a decorator.
 
         Args:
-            callback: called with key, connection and cause (``explicit``, ``expired``, ``replaced`` or ``size``), after
-                the entry is gone: ``hub.store.keys()`` in it is exactly who remains. It may dispatch, purge and store.
-                An exception in it is logged, and the others are called all the same.
+            callback: called with key, connection and cause (``explicit``, ``expired``, ``replaced``
+                or ``size``) after the entry is removed: ``hub.keys()`` has only the other keys
+                then. It may dispatch, purge and store. An exception in it is logged; the next
+                callback is called.
 
         Returns:
             The callback.
 
         Raises:
-            RegistryError: when it is a coroutine function, which nobody would await; dispatch an effect instead.
+            RegistryError: when it is a coroutine function, which is not awaited; dispatch an
+                effect.
         """
         return self._departures.add(callback)
 
     def on_presence(self, callback: Callable[[Change], Any]) -> Callable[[Change], Any]:
-        """Register a function that is told of every change in who is here; use it as a decorator.
+        """Register a callback for every change of presence; a decorator.
 
         Args:
-            callback: called with the :class:`~sfere_tornado.presence.Change`, whose ``kind`` is ``joined``, ``left``,
-                ``away``, ``back`` or ``changed``. Effects that it returns are dispatched.
+            callback: called with the :class:`~sfere_tornado.presence.Change`, whose ``kind`` is
+                ``joined``, ``left``, ``away``, ``back`` or ``changed``. Effects that it returns are
+                dispatched.
 
         Raises:
             HubError: when the hub has no presence; give the configuration a section ``presence``.
@@ -179,7 +191,7 @@ class Hub:
         return callback
 
     def cursor(self) -> str:
-        """Return the id of this moment, to be put into a page: its stream begins with what has happened since.
+        """Return the id of the latest event, for a page whose stream begins with later events.
 
         Raises:
             HubError: when the hub keeps no history; give the configuration a section ``history``.
@@ -196,9 +208,9 @@ class Hub:
         dispatch_data: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
     ) -> Dispatched:
-        """Dispatch one effect or several, at once, as far as everything in them is synchronous.
+        """Dispatch one effect or several. All that is synchronous runs in this call.
 
-        What they send is written when the present turn of the event loop is over, everything for one client together.
+        What they send is written at the end of this turn of the event loop, in one send per client.
 
         Args:
             effects: an effect, such as ``broadcast(...)`` returns, or a list of them.
@@ -207,7 +219,7 @@ class Hub:
             chain: the interceptors, when not only the hub's.
 
         Returns:
-            Results and errors; awaiting it waits for what is asynchronous, and until everything has been written.
+            Results and errors. Await it to wait for asynchronous effects, and until all is written.
 
         Raises:
             HubError: when called from another thread than the event loop's.
@@ -225,14 +237,14 @@ class Hub:
         system: Mapping[str, Any] | None = None,
         dispatch_data: Mapping[str, Any] | None = None,
     ) -> ThreadFuture[Dispatched]:
-        """Dispatch from any thread; what one thread dispatches arrives in its order.
+        """Dispatch from any thread; dispatches of one thread keep their order.
 
         Returns:
-            A future of the finished dispatch. Do not wait for it in the event loop's own thread. A dispatch that has not
-            come to its end when the hub stops is a HubError there.
+            A future of the finished dispatch. Do not wait for it in the thread of the event loop.
+            It gets a HubError when the hub stops before the dispatch has finished.
 
         Raises:
-            HubError: when the hub has not been started, so that there is no event loop to go to.
+            HubError: when the hub has not been started, so that it has no event loop.
         """
         return self._life.calls.soon(
             lambda: self.dispatch(effects, system=system, dispatch_data=dispatch_data),
@@ -247,7 +259,7 @@ class Hub:
         dispatch_data: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
     ) -> Explanation:
-        """Tell what :meth:`dispatch` of the same would do, without doing it: values, expansion, stages, receivers, bytes."""
+        """Return what :meth:`dispatch` would do: values, expansion, stages, receivers, bytes."""
         return explain(
             self.dispatcher,
             self.store,
@@ -260,7 +272,7 @@ class Hub:
         )
 
     def keys(self, pattern: PatternLike | None = None) -> list[Key]:
-        """Return the keys that hold a connection, those that match a pattern or all.
+        """Return the stored keys, all or those that match a pattern.
 
         Raises:
             KeyShapeError: when it is not a valid pattern.
@@ -268,7 +280,7 @@ class Hub:
         return self.store.keys(pattern)
 
     def count(self, pattern: PatternLike | None = None) -> int:
-        """Return how many connections match a pattern, or are stored at all, each counted once.
+        """Return how many connections are stored, all or those that match; each counts once.
 
         Raises:
             KeyShapeError: when it is not a valid pattern.
@@ -288,16 +300,17 @@ class Hub:
         return len({id(gone.connection) for key in keys for gone in self.store.purge(key)})
 
     def revoke(self, pattern: PatternLike) -> int:
-        """End the streams whose key matches, with reason ``revoked``; their clients are told to stay away.
+        """End matching streams, with reason ``revoked``; tell the clients to stay away.
 
-        What was dispatched before, such as a word of why, is written, as far as their sockets take it at once. What waits,
-        because a client is slow or :meth:`.SSEMixin.revalidate` has not answered yet, never is: nothing is written any more.
+        What was dispatched before, such as a reason, is written if the socket takes it in this
+        call. What waits, because the client is slow or :meth:`.SSEMixin.revalidate` has not
+        answered, is dropped.
 
         Returns:
-            How many there were.
+            How many streams were ended.
 
         Raises:
-            KeyShapeError: when it is no pattern.
+            KeyShapeError: when it is not a valid pattern.
         """
         self.streams.writer.flush()
         connections = self.store.connections(pattern)
@@ -324,8 +337,8 @@ class Hub:
     def start(self) -> None:
         """Meet the running event loop: heartbeats are sent and leases end from now on.
 
-        The first stream that is opened calls it; a second call changes nothing. Call it yourself to use
-        :meth:`dispatch_threadsafe` before that, and in each process after a fork.
+        The first stream that is opened calls it; a second call changes nothing. Call it yourself to
+        use :meth:`dispatch_threadsafe` before that, and in each process after a fork.
 
         Raises:
             HubError: when no event loop runs here, or the hub is running in another one.
@@ -355,13 +368,13 @@ class Hub:
         A dispatch that awaits it is not waited for: it would wait for itself.
 
         Args:
-            window: seconds over which streams are cut, and over which their clients are told to come
-                back; 0 cuts all in one turn.
-            timeout: seconds after which the drain is over, whatever hooks and dispatches do; it bounds
-                all the others.
+            window: seconds over which streams are cut, and over which their clients are told to
+                come back; 0 cuts all in one turn.
+            timeout: seconds after which the drain is over, whatever hooks and dispatches do; it
+                bounds all the others.
             farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
-            lame_duck: seconds before all that in which :attr:`ready` is False and newcomers are served:
-                a load balancer goes on sending them until it has asked.
+            lame_duck: seconds before all that in which :attr:`ready` is False and newcomers are
+                served: a load balancer goes on sending them until it has asked.
         """
         await self._draining.drain(
             Drain(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
@@ -375,12 +388,12 @@ class Hub:
         farewell: Effects = None,
         lame_duck: float = 0.0,
     ) -> None:
-        """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal ends the process, exit code 0.
+        """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal exits with code 0.
 
-        Half a second after the time-out the process is ended in any case, with exit code 0, and what was
-        left is logged: a hook that blocks the loop, a task that ignores its cancellation, or a thread,
-        would keep it alive. What the application closes after the drain has the rest of that time. For
-        the main thread; arguments as for :meth:`drain`.
+        Half a second after the time-out the process is ended in any case, with exit code 0, and
+        what was left is logged: a hook that blocks the loop, a task that ignores its cancellation,
+        or a thread, would keep it alive. What the application closes after the drain has the rest
+        of that time. For the main thread; arguments as for :meth:`drain`.
         """
         self.start()
         await self._draining.run_until_signal(

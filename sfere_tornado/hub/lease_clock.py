@@ -1,14 +1,14 @@
 """The clock of leases and graces: it stands still while the process does.
 
-A process can be stopped for a while: by a debugger, a full disk, the host of a virtual machine, or a hook
-that blocks the event loop. During that time no sign of life of any client is read. If it were counted,
-leases would end, and reloads would be announced as departures, while the clients' own signs wait in the
-sockets.
+A process can be stopped for a while: by a debugger, a full disk, the host of a virtual machine, or
+a hook that blocks the event loop. During that time no sign of life of any client is read. If it
+were counted, leases would end, and reloads would be announced as departures, while the clients' own
+signs wait in the sockets.
 
 How it works. The hub's alarm is always set for the next end of a lease or grace. While the alarm is
-overdue, the clock stands at the time for which it was set. So nothing ends for any reader before the alarm
-has rung. An alarm that rings late is first set again, a moment later, so that what came in is read (see
-:mod:`.alarm`); the whole delay is then left out of the clock's time.
+overdue, the clock stands at the time for which it was set. So nothing ends for any reader before
+the alarm has rung. An alarm that rings late is first set again, a moment later, so that what came
+in is read (see :mod:`.alarm`); the whole delay is then left out of the clock's time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ("LeaseClock",)
 
-#: Seconds before the time for which the alarm was set at which the clock stands, a millisecond: what ends
-#: at that very time has not ended for any reader, and two clocks are not read in the same instant.
+#: Seconds before the time for which the alarm was set at which the clock stands, a millisecond:
+#: what ends at that very time has not ended for any reader, and two clocks are not read in the same
+#: instant.
 _BEFORE: Final = 1e-3
 
 
@@ -47,8 +48,8 @@ class LeaseClock:
         """Return the present time."""
         time = self._timer()
         if self._loop_time is not None:
-            # The smaller of the two: a timer of its own, such as a test's, may have stood still with
-            # the process, or may have been moved on by hand.
+            # The smaller of the two: a timer of its own, such as a test's, may have stood still
+            # with the process, or may have been moved on by hand.
             over = min(self._loop_time() - self._due, time - self._due_time)
             if over > 0:
                 time -= over

@@ -1,7 +1,7 @@
-"""A hub's life in an event loop: it meets one, runs tasks in it, and leaves it.
+"""A hub's life in an event loop: start, tasks, stop.
 
-Law: **nothing is bound to an event loop before** :meth:`Life.start`, which the first stream calls: a hub
-may be made at import, and before a fork.
+Law: **nothing is bound to an event loop before** :meth:`Life.start`, which the first stream calls.
+A hub may be made at import, and before a fork.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ("Life", "Running")
 
 
 class Running:
-    """What belongs to the event loop in which a hub runs; made when it starts, dropped when it stops.
+    """What belongs to the event loop of a hub; made at its start, dropped at its stop.
 
     Args:
         loop: the running one.
@@ -162,7 +162,8 @@ class Life:
         """Stop accepting, and empty the store; the streams stay open until they are cut.
 
         The store is emptied first, so that a farewell which ``on_evict`` broadcasts reaches no
-        connection. Otherwise each of ten thousand farewells would go to all that are about to be cut.
+        connection. Otherwise each of ten thousand farewells would go to all that are about to be
+        cut.
         """
         self.draining = True
         if self.running is not None:

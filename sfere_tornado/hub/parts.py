@@ -131,14 +131,15 @@ def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | N
 
     Args:
         config: the hub's.
-        timer: the clock of leases: while the process stands still nobody can come back, so no grace ends.
+        timer: the clock of leases: no grace ends while the process stands still, because no client
+            can come back then.
     """
     settings = config.presence
     if settings is None:
         return None
     grace = _grace(Grace(), settings.grace)
     categories = {name: _grace(grace, rules) for name, rules in settings.categories.items()}
-    # Those who are waited for are members too; and a store that was made larger must not be too large for presence.
+    # Members in their grace count too, and presence must have room for a larger store.
     max_members = max(MAX_MEMBERS, MEMBERS_PER_CONNECTION * config.store.maxsize)
     return Presence(grace, categories=categories, timer=timer, max_members=max_members)
 

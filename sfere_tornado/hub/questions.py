@@ -1,10 +1,11 @@
-"""Asking the application whether clients may stay; while a question is open, nothing is written to its client.
+"""Asking the application whether clients may stay.
 
-How it works. The stream is held: what is sent to it waits in its outbox. Yes lets that follow; No ends the stream, and nothing
-of it is ever written, for it came when the right was in doubt already. A hook that fails, or gives no answer in time, has
-said nothing: the stream stays, what waited follows, and the next heartbeat interval asks again.
+How it works. While a question is open, the stream is held: events wait in its outbox. The answer
+True writes them. False ends the stream and drops them, because the right was in doubt when they
+came. A hook that fails, or does not answer in time, has not answered: the stream stays, the events
+are written, and the next heartbeat interval asks again.
 
-Law: **nobody is asked twice at once**, also when a hook goes on after it was given up.
+Law: **a client has one question at a time**, also while a hook that was given up still runs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 class _Question:
-    """One question: when it was asked, whose task it is, and whether it is closed, by an answer or for want of one."""
+    """One question: when it was asked, its task, and whether it is answered or given up."""
 
     __slots__ = ("asked_at", "closed", "task")
 
@@ -39,7 +40,7 @@ class _Question:
 
 
 class Questions:
-    """The questions whose hooks have not come to their end.
+    """The questions whose hooks still run.
 
     Args:
         patience: seconds after which a question is given up.
@@ -71,7 +72,7 @@ class Questions:
         question.task = self._spawn(self._ask(connection, revalidate, question))
 
     def give_up(self) -> None:
-        """Close the questions that were asked too long ago, and cancel their hooks; called on every tick."""
+        """Close the questions that are too old and cancel their hooks; called on every tick."""
         latest = self._timer() - self._patience
         late = [
             (connection, question)
@@ -88,7 +89,7 @@ class Questions:
                 )
             _close(connection, question)
             if question.task is None:
-                # It could not be begun, so nothing else will take it out.
+                # Its task was never made, so only this removes it.
                 del self._open[connection]
             else:
                 question.task.cancel()
@@ -103,7 +104,7 @@ class Questions:
             question.task.cancel()
 
     async def closed(self, connection: Connection) -> None:
-        """Wait until no question about a client is open, for whoever writes to it past its outbox; most often that is now."""
+        """Wait until no question about a client is open, for code that writes past its outbox."""
         question = self._open.get(connection)
         if question is not None:
             await question.closed.wait()

@@ -1,10 +1,11 @@
-"""Letting handlers go whose socket has closed: at once, or, when many leave together, when all of them have been announced.
+"""End the requests of closed streams; in a mass disconnect, after all departures are announced.
 
-What Tornado does at the end of a request takes half as long as a departure. When ten thousand leave together, that of the
-first would stand between the others and whoever waits to be told of them.
+Tornado's work at the end of a request takes half as long as a departure. When ten thousand clients
+leave together, the ends of the first requests would delay the announcements of the others.
 
-How it works. The first few of a burst are let go at once. The others wait for two turns of the event loop in which nobody
-leaves: in the first one closed sockets are noticed, in the second their departures are known. Then they go, in slices.
+How it works. The first :data:`UNDELAYED` requests of a burst end in the same call. The others wait
+for two turns of the event loop without a departure: in the first, closed sockets are noticed; in
+the second, their departures are announced. Then they end, in slices.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ("BURST", "LATEST", "SLICE", "UNDELAYED", "Release")
 
-#: Seconds in which departures are one burst, 50 ms: on a quiet day, two people rarely leave in the same.
+#: Seconds in which departures are one burst, 50 ms: single departures are rarely so close.
 BURST: Final = 0.05
 
-#: Handlers of a burst that are let go at once, 50: their ends together take a millisecond.
+#: Requests of a burst that end in the same call, 50: together they take a millisecond.
 UNDELAYED: Final = 50
 
-#: Seconds after which handlers are let go although others are still leaving, 1: they hold memory, and tasks.
+#: Seconds after which requests end although others still leave, 1: they hold memory and tasks.
 LATEST: Final = 1.0
 
-#: Handlers let go in one turn, 50: some two milliseconds.
+#: Requests ended in one turn, 50: about two milliseconds.
 SLICE: Final = 50
 
 #: Turns without a departure after which a burst is over.
@@ -53,7 +54,7 @@ class Release:
         return f"<Release: {len(self._waiting)} handlers waiting>"
 
     def let_go(self, end_request: Callable[[], object]) -> None:
-        """Let a handler go: call what ends its request, now or soon."""
+        """End a handler's request, in this call or some turns later."""
         now = self._loop.time()
         if now - self._burst_began > BURST:
             self._burst_began, self._in_burst = now, 0
@@ -67,13 +68,14 @@ class Release:
         self._waiting.append(end_request)
 
     def flush(self) -> None:
-        """Let everybody go who waits, now."""
+        """End all requests that wait."""
         while self._waiting:
             self._waiting.popleft()()
 
     def _look_later(self) -> None:
         self._seen = len(self._waiting)
-        # A timer, although for no time: its turn comes after that of the sockets, which call_soon would overtake.
+        # A timer of zero seconds runs after the sockets of the turn; call_soon would run before
+        # them.
         self._loop.call_later(0, self._look)
 
     def _look(self) -> None:

@@ -1,15 +1,16 @@
 """Every open stream of a hub, from its admission to its end, and the one way out.
 
-How a stream ends. The client, a bound, the server or an error ends the :class:`.Connection`, which calls
-:meth:`Streams.end`, once. That method does all that has to be done, in one order: the watch, the limits,
-then the dispatch of ``sse_closed`` through the chain, in which the sfere interceptor purges the store;
-then, whatever the chain did, the store and presence; last the handler's own listener.
+How a stream ends. The client, a bound, the server or an error ends the :class:`.Connection`, which
+calls :meth:`Streams.end`, once. That method does all that has to be done, in one order: the watch,
+the limits, then the dispatch of ``sse_closed`` through the chain, in which the sfere interceptor
+purges the store; then, whatever the chain did, the store and presence; last the handler's own
+listener.
 
 Laws:
 
-- **Nothing that an application may override, replace or raise keeps a stream from ending.** No method of
-  a handler stands between the socket and :meth:`Streams.end`, and what the chain was to do is done
-  after it again: a second purge finds nothing.
+- **Nothing that an application may override, replace or raise keeps a stream from ending.** No
+  method of a handler stands between the socket and :meth:`Streams.end`, and what the chain was to
+  do is done after it again: a second purge finds nothing.
 - **A departure waits for nothing.** A stage that must be awaited does not run here.
 """
 
@@ -146,8 +147,8 @@ class Streams:
         """Do everything that the end of a stream asks for; see the module.
 
         Args:
-            connection: the stream, whose ``reason`` says why it has ended; one that was never admitted
-                is purged, and nothing is said of it.
+            connection: the stream, whose ``reason`` says why it has ended; one that was never
+                admitted is purged, and nothing is said of it.
         """
         visit = self._visits.pop(connection, None)
         self._watch.remove(connection)

@@ -1,7 +1,7 @@
-"""The way from other threads into the event loop's.
+"""Dispatches from other threads.
 
-Law: **every call gets an answer**: what became of its dispatch, or why there was none. A thread that waits for one outlives
-the event loop, and the process would wait for the thread.
+Law: **every call gets an answer**: the dispatch, or an error. A thread that waits for an answer
+outlives the event loop, and the process would wait for the thread.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Calls:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[Future[Dispatched]] = set()
-        # A handler of a signal may come between, in the same thread, and call too.
+        # A signal handler may interrupt this thread and call too.
         self._lock = RLock()
 
     def __repr__(self) -> str:
         return f"<Calls: {len(self._waiting)} waiting>"
 
     def meet(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Take calls for an event loop from now on; or, given None, take none, and refuse those that have not begun."""
+        """Take calls for an event loop; with None, refuse all that have not begun."""
         with self._lock:
             self._loop = loop
             refused, self._waiting = self._waiting, set()
         for answer in refused:
-            # Whoever asked may have cancelled it meanwhile.
+            # The caller may have cancelled it.
             if answer.set_running_or_notify_cancel():
                 answer.set_exception(HubError("the hub was stopped before the dispatch had begun"))
 
@@ -76,7 +76,7 @@ class Calls:
             else:
                 spawn(_tell_later(dispatched, answer))
 
-        # A stop in the loop's thread comes before this, and it is refused here, or after it, and is refused there.
+        # A stop before this call refuses it here; a stop after it refuses it there.
         with self._lock:
             if self._loop is None:
                 raise HubError(
@@ -93,17 +93,17 @@ class Calls:
 
 
 async def _tell_later(dispatched: Dispatched, answer: Future[Dispatched]) -> None:
-    """Hand a dispatch to another thread once everything in it is finished."""
+    """Give a dispatch to another thread when everything in it is finished."""
     try:
         await dispatched
     except asyncio.CancelledError:
-        # Somebody in another thread may be waiting for it, and would wait for ever.
+        # A thread may wait for it, and would wait for ever.
         answer.set_exception(
             HubError("the hub was stopped before the dispatch had come to its end")
         )
         raise
     except Exception as error:
-        # A result that goes on by itself, and fails in that.
+        # A result that goes on by itself has failed.
         answer.set_exception(error)
     else:
         answer.set_result(dispatched)

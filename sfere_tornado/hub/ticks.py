@@ -1,4 +1,4 @@
-"""What a hub does by itself, in time: it looks after streams, ends leases, announces departures."""
+"""What a hub does on its timer: it checks streams, ends leases, announces departures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ("GRACE_TICK", "Ticks")
 
-#: Seconds between two rings, at most, while presence waits for a member, 1: of the time in which the
-#: process stands still no more than this counts, and most graces are only a few times as long.
+#: Seconds between two rings, at most, while presence waits for a member, 1. While the process
+#: stands still no more than this counts; most graces are a few times as long.
 GRACE_TICK: Final = 1.0
 
 
@@ -45,7 +45,7 @@ class Ticks:
         return f"<Ticks {self._alarm!r}>"
 
     def look_after(self, store: Store[Connection], watch: Watch, feed: PresenceFeed | None) -> None:
-        """Set whose time it is, once: leases of a store, open streams, members that are waited for."""
+        """Set what is due by time, once: leases, open streams, members that may come back."""
         self._store = store
         self._watch = watch
         self._feed = feed

@@ -1,9 +1,10 @@
-"""Looking after open streams, on every tick of the hub: signs of life, heartbeats, stalls, lifetimes, rights.
+"""Check open streams on every tick: signs of life, heartbeats, stalls, lifetimes, rights.
 
-How it works. Every stream is looked at once in a tick, a third of the heartbeat interval; the looking goes in slices,
-between which the event loop turns. What ends is ended, and what is in doubt is held, before anything more is written to it.
+How it works. A tick is a third of the heartbeat interval. In each tick every stream is checked
+once, in slices, between which the event loop turns. Streams that are due end, and streams in doubt
+are held, before anything more is written to them.
 
-Law: **heartbeats renew nothing.** A lease is renewed by what the client's kernel acknowledges, a heartbeat or not.
+Law: **heartbeats renew nothing.** A lease is renewed when the client's kernel acknowledges bytes.
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
 
 __all__ = ("TICKS_PER_HEARTBEAT", "Watch")
 
-#: Ticks of the hub's timer in one heartbeat interval. An idle stream gets its heartbeat between two thirds of an interval
-#: and a whole one after its last event: exact enough for proxies, and one timer serves all streams.
+#: Ticks of the hub's timer in one heartbeat interval, 3. An idle stream gets a heartbeat between
+#: two thirds of an interval and a whole one after its last event. One timer serves all streams.
 TICKS_PER_HEARTBEAT: Final = 3
 
-#: How much earlier than ``max_age`` a stream may end: all streams of a process that was just started would otherwise
-#: end, and come back, at once.
+#: How much earlier than ``max_age`` a stream may end, 0.2: else all streams of a process that was
+#: just started would end, and come back, together.
 AGE_JITTER: Final = 0.2
 
 
 class Watch:
-    """Every open stream, stored or not, and what is due for it.
+    """Every open stream, stored or not, and its checks.
 
     Args:
-        settings: heartbeat, stall, ``max_age``, ``revalidate_timeout``, and how many are looked at in one go.
-        store: whose leases are renewed.
+        settings: heartbeat, stall, ``max_age``, ``revalidate_timeout``, and ``fan_out_slice``,
+            streams per slice.
+        store: has the leases.
         writer: writes the heartbeats.
         timer: the hub's clock.
         spawn: runs a coroutine as a task.
@@ -56,7 +58,7 @@ class Watch:
     ) -> None:
         #: In the order of opening.
         self.streams: dict[Connection, None] = {}
-        #: Those about the rights of clients.
+        #: Questions about the rights of clients.
         self.questions: Questions = Questions(settings.revalidate_timeout, timer, spawn)
         self.tick_seconds: float = settings.heartbeat / TICKS_PER_HEARTBEAT
         self._stalled_ticks = settings.stall / self.tick_seconds
@@ -67,15 +69,15 @@ class Watch:
         self._timer = timer
         self._heartbeat = comment()
         self._left_to_see: list[Connection] = []
-        # Looks since the application was last asked about a client; only for streams whose clients are asked about.
+        # Ticks since the application was last asked; only for streams with revalidate.
         self._looks: dict[Connection, int] = {}
 
     def __repr__(self) -> str:
         return f"<Watch: {len(self.streams)} streams, {len(self._left_to_see)} to be looked at>"
 
     def add(self, connection: Connection) -> None:
-        """Look after a stream that has been opened."""
-        # The first heartbeat comes earlier, at random: streams opened together do not beat together for ever.
+        """Check a stream from now on."""
+        # The first heartbeat comes earlier, at random: else streams opened together beat together.
         connection.idle_ticks = random.randrange(TICKS_PER_HEARTBEAT)  # noqa: S311  # no secret
         if self._max_age is not None:
             age = self._max_age * random.uniform(1 - AGE_JITTER, 1)  # noqa: S311  # no secret
@@ -89,20 +91,20 @@ class Watch:
         self.questions.drop(connection)
 
     def begin(self) -> None:
-        """Begin a look at every stream; what is left of the last one is done with it."""
+        """Begin a check of every stream, also of those left over from the last one."""
         self.questions.give_up()
         self._left_to_see = list(self.streams)
         self._left_to_see.reverse()
 
     def go_on(self) -> bool:
-        """Look at some streams; returns whether there are more to be looked at."""
+        """Check one slice of streams; return whether more are left."""
         seen = [self._left_to_see.pop() for _ in range(min(self._slice, len(self._left_to_see)))]
         for one in seen:
             self._look_for_life(one)
         now = self._timer()
         alive = [one for one in seen if one.reason is None and not self._end_if_due(one, now)]
         for one in alive:
-            # Somebody may have ended it when told of another's end.
+            # A callback of another stream's end may have ended it.
             if one.revalidate is not None and one.reason is None:
                 self._ask_if_due(one, one.revalidate)
         idle = [one for one in alive if one.idle_ticks >= TICKS_PER_HEARTBEAT and not one.outbox]
@@ -132,7 +134,8 @@ class Watch:
     def _ask_if_due(self, connection: Connection, revalidate: Revalidate) -> None:
         if connection in self.questions:
             return
-        # Counted apart from silence: a busy stream is never idle, and its client's rights may end all the same.
+        # Not counted by idle_ticks: a busy stream is never idle, and its client's rights may end
+        # too.
         looks = self._looks.get(connection, random.randrange(TICKS_PER_HEARTBEAT)) + 1  # noqa: S311  # no secret
         self._looks[connection] = looks % TICKS_PER_HEARTBEAT
         if looks == TICKS_PER_HEARTBEAT:

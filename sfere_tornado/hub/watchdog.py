@@ -1,7 +1,7 @@
-"""The end of the process, when nothing else ends it.
+"""End the process when nothing else does.
 
-A hook may never give the event loop back, a task may ignore its cancellation, a thread may go on: each
-keeps ``asyncio.run`` and the interpreter from ending.
+``asyncio.run`` and the interpreter do not end while a hook blocks the event loop, a task ignores
+its cancellation or a thread goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ("GRACE", "Watchdog", "end_process")
 
-#: Seconds that what was cancelled gets to end in, 0.5: it ends in some turns of the loop, or never.
+#: Seconds in which cancelled tasks must end, 0.5: they end in some turns of the loop, or never.
 GRACE: Final = 0.5
 
 #: Seconds between two looks whether the application has done what it does after the drain, 0.05.
@@ -28,13 +28,13 @@ _LOOK: Final = 0.05
 class Watchdog:
     """Ends the process some time after it was started; only another thread can.
 
-    The thread is made before it is needed, and waits for a bare lock: the handler of a signal may have
-    interrupted code that holds the lock which starting a thread takes.
+    The thread is made before it is needed, and waits for a bare lock: the handler of a signal may
+    have interrupted code that holds the lock which starting a thread takes.
 
     Args:
         seconds: from the start to the end of the process.
-        at_work: tells whether the application is doing what it does after the drain, which has its own
-            time.
+        at_work: tells whether the application is doing what it does after the drain, which has its
+            own time.
         is_over: tells whether the event loop is closed.
         report: called in the watchdog's thread before the end, to say what is left.
     """
