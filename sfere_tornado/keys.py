@@ -29,11 +29,13 @@ __all__ = (
     "ANY",
     "DEFAULT_SCOPE",
     "AnyPart",
+    "Audience",
     "Exclude",
     "Key",
     "KeyLike",
     "Pattern",
     "PatternLike",
+    "as_audience",
     "as_exclusion",
     "as_key",
     "as_pattern",
@@ -123,6 +125,38 @@ class Pattern(_Parts):
         return format_pattern(self)
 
 
+class Audience(NamedTuple):
+    """The keys that something is sent to; make it with :func:`as_audience`."""
+
+    #: The keys that match.
+    pattern: Pattern
+    #: Of these, the keys that are left out, or one pattern of them.
+    exclude: Pattern | frozenset[Key] = frozenset()
+
+    def includes(self, key: Key) -> bool:
+        """Return whether something is sent to a key."""
+        if not _match(self.pattern, key):
+            return False
+        exclude = self.exclude
+        return not (_match(exclude, key) if type(exclude) is Pattern else key in exclude)
+
+
+def as_audience(pattern: object, exclude: object = ()) -> Audience:
+    """Return the audience of a pattern without the excluded keys.
+
+    Args:
+        pattern: as for :func:`as_pattern`.
+        exclude: as for :func:`as_exclusion`.
+
+    Raises:
+        KeyShapeError: when either has another shape.
+    """
+    return Audience(
+        pattern if type(pattern) is Pattern else as_pattern(pattern),
+        frozenset() if exclude == () else as_exclusion(exclude),
+    )
+
+
 def as_key(value: object) -> Key:
     """Return ``value`` as a :class:`Key`.
 
@@ -190,17 +224,7 @@ def matches(pattern: object, key: object) -> bool:
     Raises:
         KeyShapeError: when either has the wrong shape.
     """
-    # The only place of this rule. A history asks it for each event it looks at, with values that
-    # were checked before: for those, nothing is called.
-    wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
-    whole = key if type(key) is Key else as_key(key)
-    scope, (category, item_id) = wanted
-    own = whole[1]
-    return (
-        (scope is ANY or scope == whole[0])
-        and (category is ANY or category == own[0])
-        and (item_id is ANY or item_id == own[1])
-    )
+    return _match(as_pattern(pattern), as_key(key))
 
 
 def format_pattern(value: object) -> str:
@@ -247,6 +271,18 @@ def parse_pattern(text: str) -> Pattern:
             "the percent-encoded bytes of a pattern in text form must be UTF-8", text
         ) from None
     return as_pattern((scope, (category, item_id)))
+
+
+def _match(pattern: Pattern, key: Key) -> bool:
+    # The only place of this rule. It runs once for each event that a replay reads, so what was
+    # checked before is not checked again.
+    scope, (category, item_id) = pattern
+    own = key[1]
+    return (
+        (scope is ANY or scope == key[0])
+        and (category is ANY or category == own[0])
+        and (item_id is ANY or item_id == own[1])
+    )
 
 
 def _parts(value: object, what: str) -> tuple[Any, Any, Any]:

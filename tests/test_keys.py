@@ -12,8 +12,10 @@ from sfere_tornado.errors import KeyShapeError
 from sfere_tornado.keys import (
     ANY,
     DEFAULT_SCOPE,
+    Audience,
     Key,
     Pattern,
+    as_audience,
     as_exclusion,
     as_key,
     as_pattern,
@@ -251,3 +253,33 @@ def test_another_kind_of_exclusion_is_an_error(wrong):
     """What is neither keys nor a pattern raises, because excluding nothing would be wrong."""
     with pytest.raises(KeyShapeError):
         as_exclusion(wrong)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exclude", "included"),
+    [
+        ((ANY, ("lobby", ANY)), (), True),
+        ((ANY, ANY), frozenset(), True),
+        (KEY, [], True),
+        ((ANY, ("shop", ANY)), (), False),
+        ((ANY, ("lobby", ANY)), {KEY}, False),
+        ((ANY, ("lobby", ANY)), [as_key(BRIAN)], True),
+        ((ANY, ANY), ("default", ANY), False),
+        ((ANY, ANY), as_pattern(("other", ANY)), True),
+    ],
+)
+def test_an_audience_is_a_pattern_without_what_is_excluded(pattern, exclude, included):
+    """Its parts are checked when it is made, equal ones are equal, and it can be a key of a dict."""
+    audience = as_audience(pattern, exclude)
+    assert audience.includes(as_key(KEY)) is included
+    assert (type(audience), type(audience.pattern)) == (Audience, Pattern)
+    assert {audience: 1} == {as_audience(as_pattern(pattern), exclude): 1}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exclude"), [("lobby", ()), ((ANY, ANY), "ann"), (KEY, {"ann"})]
+)
+def test_an_audience_of_another_shape_is_an_error(pattern, exclude):
+    """A wrong pattern and a wrong exclusion raise before anything is sent."""
+    with pytest.raises(KeyShapeError):
+        as_audience(pattern, exclude)

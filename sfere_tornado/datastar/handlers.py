@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Context
     from ..dispatch.effect import Effects
-    from ..streams.fanout import Fanout
+    from ..streams.fanout import Target
     from ..web.opening import Opening
 
 __all__ = ("Answer", "DatastarHandler", "DatastarMixin", "HasHTML")
@@ -89,7 +89,7 @@ class DatastarMixin(SSEMixin):
 
     #: Where returned effects go, in place of the open stream of the key or a new one; a verb method
     #: may set it.
-    answer_on: Connection | Fanout | None = None
+    answer_on: Target | None = None
 
     #: Bytes that signals may have; more is answered 413.
     max_signals_size: ClassVar[int] = MAX_SIGNALS_SIZE

@@ -31,6 +31,7 @@ from ..keys import (
     Key,
     KeyLike,
     PatternLike,
+    as_audience,
     as_exclusion,
     as_key,
     as_pattern,
@@ -256,7 +257,9 @@ class KeyedEffects(Registry):
             raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
         if not effects:
             return None
-        fanout = self._receivers.matching(options["pattern"], options.get("exclude", ()))
+        fanout = self._receivers.matching(
+            as_audience(options["pattern"], options.get("exclude", ()))
+        )
         if options.get("each"):
             return _to_each(ctx, fanout.connections, effects)
         return _to_all(ctx, fanout, effects)

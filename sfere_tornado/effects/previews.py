@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..defaults import MAX_EVENT_SIZE
 from ..dispatch.explain import explain as explain_dispatch
 from ..errors import EffectShapeError
-from ..keys import as_key, format_pattern
+from ..keys import as_audience, as_key, format_pattern
+from ..streams.connection import Connection
 from ..streams.fanout import Fanout
 from ..streams.writer import AT_ONCE
 from ..wire.event_stream import Event, data_text, encode
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..dispatch.explain import Explain, Explanation, Preview
     from ..history import History
     from ..stores import Store
-    from ..streams.connection import Connection
+    from ..streams.fanout import Target
 
 __all__ = ("MAX_SHOWN", "Previews", "explain")
 
@@ -114,7 +115,9 @@ class Previews:
     ) -> dict[str, Any]:
         if not isinstance(options, dict) or not isinstance(options.get("pattern"), tuple):
             raise EffectShapeError("broadcast takes a dict with a pattern, then effects", options)
-        fanout = self._receivers.matching(options["pattern"], options.get("exclude", ()))
+        fanout = self._receivers.matching(
+            as_audience(options["pattern"], options.get("exclude", ()))
+        )
         each = options.get("each")
         return {
             "pattern": format_pattern(options["pattern"]),
@@ -134,8 +137,10 @@ class Previews:
         }
 
 
-def _connections(target: Connection | Fanout) -> Sequence[Connection]:
-    return target.connections if isinstance(target, Fanout) else [target]
+def _connections(target: Target) -> Sequence[Connection]:
+    if isinstance(target, Fanout):
+        return target.connections
+    return [target] if isinstance(target, Connection) else []
 
 
 def _shown(connections: Sequence[Connection]) -> dict[str, Any]:

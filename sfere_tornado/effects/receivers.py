@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..keys import Pattern, as_pattern
+from ..keys import as_audience
 from ..streams.fanout import Fanout
 from ..streams.writer import check_name
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from ..history import History
-    from ..keys import Exclude, Key, PatternLike
+    from ..keys import Audience, Key
     from ..stores import Store
     from ..streams.connection import Connection
     from ..streams.delivery import Delivery
+    from ..streams.fanout import Target
     from ..streams.writer import Writer
     from ..wire.event_stream import Event
 
@@ -44,40 +45,28 @@ class Receivers:
         self._writer = writer
         self._history = history
 
-    def matching(self, pattern: PatternLike, exclude: Exclude = ()) -> Fanout:
-        """Return the fan-out to all connections that match a pattern.
+    def matching(self, audience: Audience) -> Fanout:
+        """Return the fan-out to all connections of an audience."""
+        connections = self._store.connections(audience.pattern, exclude=audience.exclude)
+        history = self._history
+        if history is None or not history.keeps(audience.pattern.category):
+            return Fanout(connections, self._writer)
+        return Kept(connections, self._writer, history, audience)
 
-        Raises:
-            KeyShapeError: when pattern or exclude has another shape.
-        """
-        wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
-        connections = self._store.connections(wanted, exclude=exclude)
-        return self._address(connections, wanted, exclude)
-
-    def at(self, key: Key, connections: Sequence[Connection]) -> Connection | Fanout | None:
+    def at(self, key: Key, connections: Sequence[Connection]) -> Target | None:
         """Return what stands for the connections of a key; None where nothing would come of it.
 
         Args:
             key: the address.
             connections: those that it has.
         """
-        kept = self.keeps(key)
-        if len(connections) == 1 and not kept:
-            return connections[0]
-        # What the history keeps is worth sending also while no connection is there.
-        return self._address(connections, key) if connections or kept else None
-
-    def keeps(self, key: Key) -> bool:
-        """Return whether what is sent to a key is kept for a client that comes back."""
-        return self._history is not None and self._history.keeps(key)
-
-    def _address(
-        self, connections: Sequence[Connection], pattern: Key | Pattern, exclude: Exclude = ()
-    ) -> Fanout:
         history = self._history
-        if history is None or not history.keeps(pattern):
-            return Fanout(connections, self._writer, pattern=pattern, exclude=exclude)
-        return Kept(connections, self._writer, history, pattern, exclude)
+        if history is not None and history.keeps(key.category):
+            # What the history keeps is worth sending also while no connection is there.
+            return Kept(connections, self._writer, history, as_audience(key))
+        if len(connections) == 1:
+            return connections[0]
+        return Fanout(connections, self._writer) if connections else None
 
 
 class Kept(Fanout):
@@ -87,22 +76,21 @@ class Kept(Fanout):
         connections: the receivers that are here now.
         writer: writes what is delivered.
         history: keeps it.
-        pattern: for which clients it is.
-        exclude: for which it is not.
+        audience: the keys it is for.
     """
 
-    __slots__ = ("history",)
+    __slots__ = ("audience", "history")
 
     def __init__(
         self,
         connections: Sequence[Connection],
         writer: Writer,
         history: History,
-        pattern: Key | Pattern,
-        exclude: Exclude = (),
+        audience: Audience,
     ) -> None:
-        super().__init__(connections, writer, pattern=pattern, exclude=exclude)
+        super().__init__(connections, writer)
         self.history: History = history
+        self.audience: Audience = audience
 
     def check(self, event_id: str | None) -> None:
         """Check that an event can be kept, before it is encoded.
@@ -110,8 +98,7 @@ class Kept(Fanout):
         Raises:
             EventError: when the sender gave it an id.
         """
-        if self.pattern is not None:
-            self.history.check(self.pattern, event_id)
+        self.history.check(self.audience, event_id)
 
     def send(self, event: Event) -> Delivery:
         """Encode one event, keep it, and deliver it to all; see :meth:`.Fanout.send`."""
@@ -120,8 +107,6 @@ class Kept(Fanout):
 
     def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
         """Keep an encoded event and deliver it with its id; see :meth:`.Fanout.deliver`."""
-        if self.pattern is not None:
-            if name is not None:
-                check_name(name)
-            payload = self.history.append(self.pattern, payload, self.exclude)
-        return super().deliver(payload, name)
+        if name is not None:
+            check_name(name)
+        return super().deliver(self.history.append(self.audience, payload), name)

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ..dispatch import Context
-    from ..streams.connection import Connection
     from ..streams.delivery import Delivery
-    from ..streams.fanout import Fanout
+    from ..streams.fanout import Target
 
 __all__ = ("StreamEffects", "close_sse", "connection", "receiver", "send", "sse_closed")
 
@@ -105,13 +104,13 @@ def sse_closed() -> Effect:
     return Effect(("sse_closed",))
 
 
-def receiver(ctx: Context, effect: str) -> Connection | Fanout:
+def receiver(ctx: Context, effect: str) -> Target:
     """Return the connection or fan-out of a dispatch, for effects that write.
 
     Raises:
         NoConnectionError: when there is none; ``effect`` is named in the text.
     """
-    found: Connection | Fanout | None = ctx.system.get("sse")
+    found: Target | None = ctx.system.get("sse")
     if found is None:
         raise NoConnectionError(effect)
     return found
@@ -167,7 +166,7 @@ class StreamEffects(Registry):
         """
         receiver(ctx, "close_sse").close(**({"reconnect": False} | (options or {})))
 
-    def _connection(self, ctx: Context) -> Connection | Fanout:
+    def _connection(self, ctx: Context) -> Target:
         """Return the target of the dispatch."""
         return receiver(ctx, "connection")
 

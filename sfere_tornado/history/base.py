@@ -8,10 +8,10 @@ them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from ..keys import Exclude, Key, KeyLike, PatternLike
+    from ..keys import Audience, Key, KeyLike
 
 __all__ = ("Gap", "History", "Mark", "Replay")
 
@@ -46,27 +46,26 @@ class Replay:
 class History(Protocol):
     """**Protocol:** keeps what is sent by address, and replays what a client has missed."""
 
-    def keeps(self, pattern: PatternLike) -> bool:
-        """Return whether what is sent to a pattern or key is kept."""
+    def keeps(self, category: Any) -> bool:
+        """Return whether what is sent to a category, or to ANY, is kept."""
 
-    def check(self, pattern: PatternLike, event_id: str | None) -> None:
+    def check(self, audience: Audience, event_id: str | None) -> None:
         """Check that an event can be kept, before anything is done.
 
         Args:
-            pattern: its address.
+            audience: the keys it is for.
             event_id: the id that the sender gave it.
 
         Raises:
             EventError: when it has an id, and the category is kept: the history gives the ids.
         """
 
-    def append(self, pattern: PatternLike, payload: bytes, exclude: Exclude = ()) -> bytes:
+    def append(self, audience: Audience, payload: bytes) -> bytes:
         """Keep an event that was checked, and return its bytes with its id.
 
         Args:
-            pattern: for which clients it is.
+            audience: the keys it is for.
             payload: its bytes on the wire, without an id.
-            exclude: for which clients it is not.
 
         Raises:
             EventTooLargeError: when it is too large with its id; nothing was kept.

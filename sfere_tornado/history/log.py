@@ -14,13 +14,13 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..defaults import KEEP_AGE, KEEP_BYTES, KEEP_COUNT
-from ..keys import ANY, Key, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
 
-__all__ = ("MAX_DROPPED", "Address", "Keep", "Log", "Record")
+    from ..keys import Audience, Key
+
+__all__ = ("MAX_DROPPED", "Keep", "Log", "Record")
 
 #: Patterns of dropped events that are remembered, 1,000: to check an old id against them takes 0.1
 #: ms. With more, a client may be told of a gap that does not concern it.
@@ -59,27 +59,12 @@ class Keep:
             raise ValueError(f"age of a history is a number of seconds above 0, not {age!r}")
 
 
-class Address(NamedTuple):
-    """Whom an event was for."""
-
-    pattern: Pattern
-    #: Keys, or one pattern, that it was not for.
-    exclude: AbstractSet[Key] | Pattern
-
-    def names(self, key: Key) -> bool:
-        """Tell whether it was for a key."""
-        if not _matches(self.pattern, key):
-            return False
-        exclude = self.exclude
-        return not (_matches(exclude, key) if isinstance(exclude, Pattern) else key in exclude)
-
-
 class Record(NamedTuple):
     """One kept event."""
 
     sequence: int
     payload: bytes
-    address: Address
+    audience: Audience
     #: When it was recorded, on the history's timer.
     at: float
 
@@ -103,8 +88,8 @@ class Log:
         self._records: list[Record] = []
         self._start = 0
         self._bytes = 0
-        # The latest place that was dropped of each address, in order of places.
-        self._dropped: dict[Address, int] = {}
+        # The latest place that was dropped of each audience, in order of places.
+        self._dropped: dict[Audience, int] = {}
 
     def __repr__(self) -> str:
         return f"<Log of {len(self)} events, {self._bytes} bytes, up to {self.latest}>"
@@ -146,18 +131,18 @@ class Log:
         """Return whether an event for a key after a place was, or may have been, dropped."""
         if self._forgotten > position:
             return True
-        for address, sequence in reversed(self._dropped.items()):
+        for audience, sequence in reversed(self._dropped.items()):
             if sequence <= position:
                 return False
-            if address.names(key):
+            if audience.includes(key):
                 return True
         return False
 
     def _remember(self, record: Record) -> None:
         dropped = self._dropped
         # Taken out first, so that it comes last.
-        dropped.pop(record.address, None)
-        dropped[record.address] = record.sequence
+        dropped.pop(record.audience, None)
+        dropped[record.audience] = record.sequence
         if len(dropped) > MAX_DROPPED:
             oldest = next(iter(dropped))
             self._forgotten = dropped.pop(oldest)
@@ -165,13 +150,3 @@ class Log:
 
 def _sequence_of(record: Record) -> int:
     return record.sequence
-
-
-def _matches(pattern: Pattern, key: Key) -> bool:
-    # As keys.matches, for what has been checked: it runs once for each event that is looked at.
-    scope, (category, item_id) = pattern
-    return (
-        (scope is ANY or scope == key[0])
-        and (category is ANY or category == key[1][0])
-        and (item_id is ANY or item_id == key[1][1])
-    )

@@ -35,15 +35,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..defaults import MAX_EVENT_SIZE
 from ..errors import EventError, EventTooLargeError
-from ..keys import ANY, Key, Pattern, as_exclusion, as_key, as_pattern
+from ..keys import ANY, Key, as_audience, as_key
 from ..wire.event_stream import encode
 from .base import Mark, Replay
-from .log import Address, Keep, Log, Record
+from .log import Keep, Log, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..keys import Exclude, PatternLike
+    from ..keys import Audience, Exclude, PatternLike
     from ..wire.event_stream import Event
     from .base import Gap
 
@@ -136,9 +136,8 @@ class MemoryHistory:
             self._tag = secrets.token_hex(4)
         return self._tag
 
-    def keeps(self, pattern: PatternLike) -> bool:
-        """Return whether what is sent to a pattern or key is kept; see :meth:`.History.keeps`."""
-        category = pattern[1][0] if isinstance(pattern[1], tuple) else ANY
+    def keeps(self, category: Any) -> bool:
+        """Return whether what is sent to a category is kept; see :meth:`.History.keeps`."""
         return self.categories.get(category, self.keep).count > 0
 
     def mark(self) -> Mark:
@@ -149,10 +148,10 @@ class MemoryHistory:
         """Return the id of a moment, of the present one by default; see :meth:`.History.cursor`."""
         return f"{self.position if mark is None else mark}-{self.tag}"
 
-    def check(self, pattern: PatternLike, event_id: str | None) -> None:
+    def check(self, audience: Audience, event_id: str | None) -> None:
         """Check that an event can be kept; see :meth:`.History.check`."""
-        if event_id is not None and self.keeps(pattern):
-            category = as_pattern(pattern).category
+        category = audience.pattern.category
+        if event_id is not None and self.keeps(category):
             raise EventError(
                 f"is {event_id!r}, but a kept event gets its id from the history; keep nothing of the "
                 f"category {category!r}, or leave the id out",
@@ -174,24 +173,19 @@ class MemoryHistory:
             raise EventTooLargeError(len(payload), self.max_event_size)
         return payload
 
-    def append(self, pattern: PatternLike, payload: bytes, exclude: Exclude = ()) -> bytes:
+    def append(self, audience: Audience, payload: bytes) -> bytes:
         """Keep a checked event and return its bytes with its id; see :meth:`.History.append`.
 
         Raises:
-            KeyShapeError: when pattern or exclude has another shape.
             EventTooLargeError: when it is too large with its id; nothing was kept.
         """
-        address = Address(
-            pattern if type(pattern) is Pattern else as_pattern(pattern),
-            frozenset() if exclude in ((), frozenset()) else as_exclusion(exclude),
-        )
-        category = address.pattern[1][0]
+        category = audience.pattern[1][0]
         keep = self.categories.get(category, self.keep)
         if keep.count == 0:
             return payload
         payload = self.with_next_id(payload)
         self.position += 1
-        self._log(category, keep).append(Record(self.position, payload, address, self.timer()))
+        self._log(category, keep).append(Record(self.position, payload, audience, self.timer()))
         return payload
 
     def record(self, pattern: PatternLike, event: Event, *, exclude: Exclude = ()) -> bytes:
@@ -210,8 +204,9 @@ class MemoryHistory:
             EventError: when the event has an id already, or must not be on the wire; nothing was
                 kept.
         """
-        self.check(as_pattern(pattern), event.id)
-        return self.append(pattern, encode(event, self.max_event_size), exclude)
+        audience = as_audience(pattern, exclude)
+        self.check(audience, event.id)
+        return self.append(audience, encode(event, self.max_event_size))
 
     def since(self, last_event_id: object, key: object, *, until: Mark | None = None) -> Replay:
         """Return the first part of what a client has missed.
@@ -256,7 +251,7 @@ class MemoryHistory:
         for looked_at, record in enumerate(merge(*(log.after(position) for log in logs)), 1):
             if record.sequence > end:
                 break
-            if record.address.names(key):
+            if record.audience.includes(key):
                 size += len(record.payload)
                 if events and size > self.part_size:
                     return Replay(

@@ -1,4 +1,4 @@
-"""The hub (:mod:`.hub`) and its parts; :mod:`.alarm` is the only timer of the library."""
+"""The hub, in ``hub.hub``, and its parts. ``hub.alarm`` is the library's only timer."""
 
 from __future__ import annotations
 

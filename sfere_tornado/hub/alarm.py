@@ -1,7 +1,6 @@
 """The hub's one timer: it rings when the next thing is due, and not before.
 
-It uses the loop's monotonic clock, never the wall clock: a step of that would make everything due,
-or nothing.
+It uses the loop's monotonic clock. A step of the wall clock would make everything due, or nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ log = logging.getLogger("sfere_tornado.hub")
 #: fails, and logs that, serves no client.
 AFTER_FAILURE: Final = 1.0
 
-#: Seconds of delay beyond which the event loop counts as blocked, 0.25: a busy loop is late by
-#: less.
+#: Seconds of delay after which the event loop counts as blocked, 0.25: a busy loop is less late.
 LATE: Final = 0.25
 
 #: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the
@@ -39,8 +37,8 @@ class Alarm:
         loop: the running one.
         clock: stands still while the alarm is overdue.
         due_in: returns the seconds until the next thing is due; negative when it is overdue.
-        ring: does what is due. An exception in it is logged, and the alarm is set again, for a
-            while later.
+        ring: does what is due. An exception in it is logged, and the alarm is set again, for
+            a second later or more.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class Alarm:
         return f"<Alarm {state}>"
 
     def set(self) -> None:
-        """Set it for what is due next; called again whenever that may have come nearer."""
+        """Set the alarm for what is due next; called whenever that may be earlier than before."""
         if self._catching_up:
             return
         now = self._loop.time()

@@ -20,7 +20,7 @@ class Chains:
     """Makes each chain once.
 
     Args:
-        dispatcher: whose interceptors are the outermost.
+        dispatcher: its interceptors are the outermost.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:

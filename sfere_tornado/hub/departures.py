@@ -1,8 +1,7 @@
-"""What happens to connections that leave the store: the stream closes, callbacks are called.
+"""Connections that leave the store: close their streams, call the callbacks.
 
-Law: **a connection that leaves the store is closed**, unless ``close_on_evict`` is false: no client
-stays connected that is no longer sent to. A client that may come back is cut. One that may not is
-told to stay away.
+Law: **a connection that leaves the store is closed**, unless ``close_on_evict`` is false. Left
+open, it would get no events. A client that is allowed back is cut. Any other is told to stay away.
 """
 
 from __future__ import annotations
@@ -65,26 +64,26 @@ class Departures:
         return f"<Departures: {len(self._callbacks)} callbacks, {'closing' if self._close else 'not closing'}>"
 
     def add(self, callback: Callback) -> Callback:
-        """Have a function told of every departure; see :meth:`Hub.on_evict`."""
+        """Register a callback for every departure; see :meth:`Hub.on_evict`."""
         check_callback(callback, "on_evict")
         self._callbacks.append(callback)
         return callback
 
     def resume(self) -> None:
-        """Close the streams of connections that leave the store, where that is switched on."""
+        """Close the streams of connections that leave the store, if ``close`` is true."""
         self._paused = False
 
     def let_all_go(self) -> None:
-        """Empty the store, and close no stream for that."""
+        """Empty the store without closing a stream."""
         self._paused = True
         self._store.clear()
 
     def _close_removed(self, removal: Removal[Connection]) -> None:
         if removal.connection.reason is not None:
-            # The usual way: it has left the store because its stream has ended.
+            # The usual case: it has left the store because its stream has ended.
             return
         if self._store.keys_of(removal.connection):
-            # It can still be reached.
+            # Events for its other keys still reach it.
             if self.on_kept is not None:
                 self.on_kept(removal.key, removal.connection, removal.cause)
             return
@@ -93,7 +92,7 @@ class Departures:
         if removal.cause == "expired":
             removal.connection.close(reason="expired")
         elif removal.cause == "replaced":
-            # Were it to come back, the two would replace each other for ever.
+            # If it came back, the two would replace each other for ever.
             removal.connection.close(reconnect=False, reason="replaced")
         elif removal.cause == "size":
             removal.connection.close(reason="server")

@@ -1,12 +1,14 @@
-"""The end of a process: clients are told farewell, then cut over a window, and come back elsewhere.
+"""Drain and stop a hub: send clients the farewell, then cut them over a window.
 
-The order: readiness is false, perhaps for a while before all else. The hub stops accepting, and
-empties the store, so that no farewell of one stream goes to the others. It sends the application's
-farewell, and to each stream a reconnection time of its own. It cuts the streams at an even pace,
-then ends what is left.
+The order:
+
+1. Readiness is false, perhaps for some seconds before everything else.
+2. The hub stops accepting. It empties the store, so that no farewell of one stream goes to others.
+3. It sends the application's farewell, and to each stream its own reconnection time.
+4. It cuts the streams at an even pace, then ends what is left.
 
 Law: **the end comes in time**, whatever hooks, tasks and threads do. The time-out bounds all of it,
-and a second signal does not wait for that.
+and a second signal does not wait for it.
 """
 
 from __future__ import annotations
@@ -37,12 +39,12 @@ __all__ = ("CUTS_PER_SECOND", "STOP_TIMEOUT", "TIMEOUT", "WINDOW", "Drain", "Dra
 
 log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
-#: Seconds over which streams are cut, and told to come back, 10: ten thousand clients come back at
+#: Seconds over which streams are cut and told to come back, 10: ten thousand clients come back at
 #: a thousand a second.
 WINDOW: Final = 10.0
 
-#: Seconds after which a drain is over in any case, 25: Kubernetes kills 30 s after it has asked,
-#: and the application needs some of these for what it closes itself.
+#: Seconds after which a drain is over in any case, 25. Kubernetes kills 30 s after it has asked;
+#: the application needs some of these to close its own things.
 TIMEOUT: Final = 25.0
 
 #: Steps of cuts a second, 20: fine enough for a window of some seconds.
@@ -65,7 +67,7 @@ class Drain:
     timeout: float = TIMEOUT
     #: Effects for every open stream.
     farewell: Effects = None
-    #: Seconds before all that in which the hub serves, and is not ready.
+    #: Seconds before all that in which the hub serves and is not ready.
     lame_duck: float = 0.0
 
 
@@ -76,7 +78,7 @@ class Draining:
         life: the hub's.
         streams: its open streams.
         writer: writes to them.
-        say: dispatches effects with a fan-out as the target.
+        say: dispatches effects to a fan-out.
         retry: the reconnection time of clients, in seconds.
     """
 
@@ -120,7 +122,7 @@ class Draining:
                 life.lame_duck = True
                 await asyncio.sleep(min(drain.lame_duck, drain.timeout))
             life.begin_draining()
-            # What was sent before is a delivery of its own: that of the farewell is looked at.
+            # Flushed before, so that the deliveries of this fan-out are those of the farewell only.
             self._writer.flush()
             fanout = Fanout(list(self._streams), self._writer)
             openers.update(self._streams.openers())
@@ -134,11 +136,11 @@ class Draining:
                 self._cut()
                 await self._end_tasks(deadline - loop.time())
                 for server in life.servers:
-                    # It swallows cancellation, so it is a task of its own, which is left behind
+                    # It swallows cancellation. So it runs in its own task, which is left behind
                     # when it takes too long.
                     closing = asyncio.ensure_future(server.close_all_connections())
                     await asyncio.wait({closing}, timeout=max(0.0, deadline - loop.time()))
-                # A stream that was being opened when all were cut has opened now.
+                # Cuts a stream that was still opening when all were cut.
                 self._cut()
                 ended = await self._end_tasks(0.0)
             finally:
@@ -158,7 +160,7 @@ class Draining:
         )
 
         def on_signal(number: int, frame: object) -> None:
-            # Not the loop's own kind of handler: this one runs also while a hook blocks the loop.
+            # Not add_signal_handler: this handler also runs while a hook blocks the loop.
             if watchdog.started:
                 end_process()
             else:
@@ -168,7 +170,7 @@ class Draining:
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         for number in _SIGNALS:
             with suppress(NotImplementedError):  # on Windows a signal wakes the loop by itself
-                # Wakes the loop, whichever thread has got the signal.
+                # Wakes the loop, whichever thread got the signal.
                 loop.add_signal_handler(number, asked.set)
             signal.signal(number, on_signal)
         try:
@@ -182,12 +184,12 @@ class Draining:
                     signal.signal(number, handler)
             raise
         if await self.drain(drain):
-            # What the application closes now has its own time. The watchdog stays awake for what
-            # would keep the process from ending after that: a task, or a thread.
+            # The application may close its own things now. The watchdog still runs, because a task
+            # or a thread could keep the process from ending after that.
             drained.set()
 
     def _cut(self) -> None:
-        # Flushed for all, instead of looking for what was delivered to each.
+        # One flush for all, instead of a search for the deliveries of each connection.
         self._writer.flush()
         for connection in list(self._streams):
             connection.close(reason="shutdown")
@@ -196,7 +198,7 @@ class Draining:
         """Tell every stream when to come back, and cut them at an even pace."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        # Jittered over the window too: the cuts of one step would otherwise come back together.
+        # Jittered over the window too: otherwise the cuts of one step come back together.
         waits = {
             connection: retry(round((self._retry + random.uniform(0, window)) * 1000))  # noqa: S311  # no secret
             for connection in random.sample(fanout.connections, len(fanout))
@@ -208,7 +210,7 @@ class Draining:
         for step in range(steps):
             self._writer.flush()
             for connection in streams[step::steps]:
-                # A stream whose greeting is not written yet has got neither; the others have both.
+                # A stream whose greeting is not written has got neither; the others have both.
                 missed = b"" if connection.live else _joined(fanout, waits[connection])
                 connection.close(reason="shutdown", last_words=missed)
             if not len(self._streams):
@@ -216,11 +218,11 @@ class Draining:
             await asyncio.sleep(max(0.0, began + (step + 1) * window / steps - loop.time()))
 
     def _others(self) -> set[asyncio.Task[None]]:
-        """Return the dispatches under way, without the one that asks for the end, if one does."""
+        """Return the dispatches under way, without the one that called this, if any."""
         return {task for task in self._life.tasks if task is not asyncio.current_task()}
 
     async def _end_tasks(self, seconds: float) -> bool:
-        """Give dispatches under way some time, then cancel them; return whether they have ended."""
+        """Wait for dispatches under way, then cancel them; return whether they have ended."""
         if self._others():
             await asyncio.wait(self._others(), timeout=max(0.0, seconds))
         for task in self._others():
@@ -237,19 +239,19 @@ class Draining:
 def _joined(fanout: Fanout, wait: bytes) -> bytes:
     """Return the farewell, as far as it has been sent, and a stream's reconnection time."""
     sent = [payload for delivery in fanout.deliveries for payload in delivery.payloads]
-    # Where there is only one stream both may be in one delivery.
+    # With a single stream, both may be in one delivery.
     return b"".join([*(payload for payload in sent if payload is not wait), wait])
 
 
 async def _have_ended(tasks: Collection[asyncio.Task[Any]], seconds: float) -> bool:
-    """Return whether tasks have ended, or end in a moment."""
+    """Return whether tasks have ended, or end within half a second."""
     if tasks:
         await asyncio.wait(tasks, timeout=max(0.0, min(seconds, GRACE)))
     return all(task.done() for task in tasks)
 
 
 def _is_at_work(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a task goes on that was not asked to end; called in the watchdog's thread.
+    """Return whether a task runs that was not cancelled; called in the watchdog's thread.
 
     When the application's main coroutine has returned, ``asyncio.run`` cancels every other task,
     then waits for the threads of the default executor in a task of its own.

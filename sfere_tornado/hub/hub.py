@@ -1,17 +1,19 @@
 """The hub: what an application holds.
 
 A hub has a store, a dispatcher with the registries of the library and of the application, and the
-library's only timer. It is composed of one object for each subject, and passes each call on:
+library's only timer. It passes each call on to the object that has the subject:
 
-- ``streams`` admits streams and ends them; ``departures`` closes what leaves the store;
-- ``watch`` checks open streams on every tick; ``questions`` asks whether clients may stay;
-- ``ticks`` has the clocks and ``alarm``, the timer; ``lease_clock`` is the clock of leases;
-- ``life`` starts and stops with the event loop; ``draining`` ends everything in time;
-- ``threads`` takes dispatches from other threads; ``chains`` keeps chains of interceptors.
+- ``hub.parts`` makes the objects from the configuration.
+- ``hub.streams`` admits streams and ends them. ``hub.departures`` closes the streams of connections
+  that leave the store. ``hub.release`` ends the requests of closed streams.
+- ``hub.ticks`` has the clocks and the timer, ``hub.alarm``. ``hub.lease_clock`` is the clock of
+  leases. ``hub.watch`` checks open streams on every tick; ``hub.questions`` asks the application
+  whether clients may stay.
+- ``hub.life`` starts and stops with the event loop. ``hub.draining`` ends everything in time.
+  ``hub.watchdog`` ends the process when nothing else does.
+- ``hub.threads`` takes dispatches from other threads. ``hub.chains`` keeps chains of interceptors.
 
-``parts`` makes these objects from the configuration.
-
-Thread safety: everything here belongs to the thread of the event loop, except
+Thread safety: use a hub only in the thread of its event loop, except
 :meth:`Hub.dispatch_threadsafe`.
 """
 
@@ -57,7 +59,7 @@ class Hub:
     Args:
         config: every setting; the defaults when left out. :meth:`from_yaml` reads it from a file.
         registries: the application's registries, or what one can be made from. Where a name is
-            taken, theirs wins over the library's, with a warning in the log.
+            taken, the application's wins, with a warning in the log.
         interceptors: stages around every dispatch of this hub, outside those of handler classes and
             routes; plain functions only.
         system: what effects need, such as a database; the system of each dispatch is merged over
@@ -116,7 +118,7 @@ class Hub:
 
     @property
     def presence(self) -> Presence | None:
-        """Who is here; None when the configuration has no presence."""
+        """The members that are here; None when the configuration has no presence."""
         feed = self.streams.feed
         return None if feed is None else feed.roster
 
@@ -127,7 +129,7 @@ class Hub:
 
     @property
     def ready(self) -> bool:
-        """Whether new streams shall be sent here, for the readiness probe of a load balancer."""
+        """Whether a load balancer may send new streams here; for its readiness probe."""
         return not (self._life.draining or self._life.lame_duck)
 
     @property
@@ -166,8 +168,8 @@ class Hub:
             The callback.
 
         Raises:
-            RegistryError: when it is a coroutine function, which is not awaited; dispatch an
-                effect.
+            RegistryError: when it is a coroutine function, which would not be awaited;
+                dispatch an effect.
         """
         return self._departures.add(callback)
 
@@ -191,7 +193,7 @@ class Hub:
         return callback
 
     def cursor(self) -> str:
-        """Return the id of the latest event, for a page whose stream begins with later events.
+        """Return the id of this moment, for a page: its stream begins with the events after it.
 
         Raises:
             HubError: when the hub keeps no history; give the configuration a section ``history``.
@@ -259,7 +261,10 @@ class Hub:
         dispatch_data: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
     ) -> Explanation:
-        """Return what :meth:`dispatch` would do: values, expansion, stages, receivers, bytes."""
+        """Return what :meth:`dispatch` would do, and do nothing.
+
+        The answer has values, expansion, stages, receivers and bytes.
+        """
         return explain(
             self.dispatcher,
             self.store,
@@ -321,7 +326,7 @@ class Hub:
     def install(self, application: Any) -> None:
         """Make the handlers of a finished :class:`tornado.web.Application` find this hub.
 
-        The same as ``Application(..., sfere=hub)``, for hosts that own their application.
+        The same as ``Application(..., sfere=hub)``, for code that makes its own application.
 
         Raises:
             HubError: when the application has another hub already.
@@ -331,11 +336,11 @@ class Hub:
             raise HubError("the application has another hub already; one application has one hub")
 
     def chain(self, interceptors: Sequence[Interceptor]) -> Chain:
-        """Return the chain of the hub's interceptors and these, outermost first; it is kept."""
+        """Return the chain of the hub's interceptors and these, outermost first; cached."""
         return self._chains.get(interceptors)
 
     def start(self) -> None:
-        """Meet the running event loop: heartbeats are sent and leases end from now on.
+        """Use the running event loop: heartbeats are sent and leases end from now on.
 
         The first stream that is opened calls it; a second call changes nothing. Call it yourself to
         use :meth:`dispatch_threadsafe` before that, and in each process after a fork.
@@ -346,7 +351,7 @@ class Hub:
         self._life.start()
 
     async def stop(self, timeout: float = STOP_TIMEOUT) -> None:  # noqa: ASYNC109  # bounds several waits
-        """Cut every stream, with reason ``shutdown``, and wait for dispatches that are under way.
+        """Cut every stream, with reason ``shutdown``, and wait for dispatches under way.
 
         A dispatch that awaits it is not waited for: it would wait for itself.
 
@@ -363,7 +368,7 @@ class Hub:
         farewell: Effects = None,
         lame_duck: float = 0.0,
     ) -> None:
-        """Stop gracefully: newcomers are sent away, clients told farewell and cut over a window.
+        """Stop gracefully: refuse new clients, send the farewell, cut streams over a window.
 
         A dispatch that awaits it is not waited for: it would wait for itself.
 
@@ -373,8 +378,8 @@ class Hub:
             timeout: seconds after which the drain is over, whatever hooks and dispatches do; it
                 bounds all the others.
             farewell: effects for every open stream, such as ``send("restarting", event="notice")``.
-            lame_duck: seconds before all that in which :attr:`ready` is False and newcomers are
-                served: a load balancer goes on sending them until it has asked.
+            lame_duck: seconds before all that in which :attr:`ready` is False and new clients are
+                served: a load balancer sends them until its next probe.
         """
         await self._draining.drain(
             Drain(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
@@ -390,10 +395,10 @@ class Hub:
     ) -> None:
         """Wait for SIGINT or SIGTERM, then :meth:`drain`; a second signal exits with code 0.
 
-        Half a second after the time-out the process is ended in any case, with exit code 0, and
-        what was left is logged: a hook that blocks the loop, a task that ignores its cancellation,
-        or a thread, would keep it alive. What the application closes after the drain has the rest
-        of that time. For the main thread; arguments as for :meth:`drain`.
+        Half a second after the time-out the process ends in any case, with exit code 0, and what is
+        left is logged: a hook that blocks the loop, a task that ignores its cancellation, or a
+        thread, would keep it alive. The application may close its own things after the drain, in
+        the rest of that time. Call it in the main thread; arguments as for :meth:`drain`.
         """
         self.start()
         await self._draining.run_until_signal(

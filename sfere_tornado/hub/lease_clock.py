@@ -1,14 +1,13 @@
 """The clock of leases and graces: it stands still while the process does.
 
-A process can be stopped for a while: by a debugger, a full disk, the host of a virtual machine, or
-a hook that blocks the event loop. During that time no sign of life of any client is read. If it
-were counted, leases would end, and reloads would be announced as departures, while the clients' own
-signs wait in the sockets.
+A debugger, a full disk, the host of a virtual machine, or a hook that blocks the event loop can
+stop a process. During that time no sign of life is read. If the time were counted, leases would end
+and reloads would be announced as departures, while the signs of life wait in the sockets.
 
 How it works. The hub's alarm is always set for the next end of a lease or grace. While the alarm is
-overdue, the clock stands at the time for which it was set. So nothing ends for any reader before
-the alarm has rung. An alarm that rings late is first set again, a moment later, so that what came
-in is read (see :mod:`.alarm`); the whole delay is then left out of the clock's time.
+overdue, the clock stands at the time for which it was set, so nothing ends for any reader before
+the alarm has rung. An alarm that rings late is first set again, for ``CATCH_UP`` seconds later (see
+``hub.alarm``), so that what came in is read. The whole delay is then left out of the clock's time.
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ("LeaseClock",)
 
-#: Seconds before the time for which the alarm was set at which the clock stands, a millisecond:
-#: what ends at that very time has not ended for any reader, and two clocks are not read in the same
-#: instant.
+#: Seconds before the alarm's time at which the clock stands still, 0.001. What ends at the alarm's
+#: time has then not ended for any reader, although two clocks are not read in the same instant.
 _BEFORE: Final = 1e-3
 
 
@@ -48,15 +46,15 @@ class LeaseClock:
         """Return the present time."""
         time = self._timer()
         if self._loop_time is not None:
-            # The smaller of the two: a timer of its own, such as a test's, may have stood still
-            # with the process, or may have been moved on by hand.
+            # The smaller of the two: a separate timer, such as a test's, may have stood still with
+            # the process, or may have been moved by hand.
             over = min(self._loop_time() - self._due, time - self._due_time)
             if over > 0:
                 time -= over
         return time - self.stood_still
 
     def set_due(self, loop_time: Callable[[], float], when: float) -> None:
-        """Record that the alarm is set: time counts until then, and no further.
+        """Record that the alarm is set: time counts until then, not further.
 
         Args:
             loop_time: the event loop's clock.
@@ -68,12 +66,12 @@ class LeaseClock:
         self._loop_time, self._due_time = loop_time, self._timer() + (self._due - now)
 
     def ring(self, *, late: bool) -> None:
-        """Record that the alarm has rung; if late, what is over is never counted."""
+        """Record that the alarm has rung; if late, never count the delay."""
         if late and self._loop_time is not None:
             over = min(self._loop_time() - self._due, self._timer() - self._due_time)
             self.stood_still += max(0.0, over)
         self._loop_time = None
 
     def rest(self) -> None:
-        """Record nothing any more: no alarm is set."""
+        """Record that no alarm is set."""
         self._loop_time = None

@@ -46,7 +46,7 @@ class Life:
     """Start, tasks and stop of a hub.
 
     Args:
-        ticks: what is done in time.
+        ticks: the clocks and the timer.
         writer: gathers what is delivered in a turn of the loop.
         departures: closes the streams of connections that leave the store.
     """
@@ -68,9 +68,9 @@ class Life:
         self._ticks = ticks
         self._writer = writer
         self._departures = departures
-        #: The event loop that it runs in; None before the start and after the stop.
+        #: The event loop it runs in; None before the start and after the stop.
         self.running: Running | None = None
-        # The last loop it ran in: there it stays stopped, because a late request must not start it.
+        # The last loop it ran in. It stays stopped there: a late request must not start it.
         self._last_loop: asyncio.AbstractEventLoop | None = None
         #: Calls from other threads.
         self.calls: Calls = Calls()
@@ -78,9 +78,9 @@ class Life:
         self.tasks: set[asyncio.Task[None]] = set()
         #: Servers that were started for the hub; a drain stops them.
         self.servers: list[Any] = []
-        #: Whether newcomers are sent away, because the hub is being drained.
+        #: Whether new clients are sent away, because the hub drains.
         self.draining: bool = False
-        #: Whether it will be drained in a moment: it serves, and is not ready.
+        #: Whether it will drain in a moment: it serves and is not ready.
         self.lame_duck: bool = False
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class Life:
         return "new" if self.running is None else "draining" if self.draining else "running"
 
     def start(self) -> None:
-        """Meet the running event loop; a second call changes nothing.
+        """Bind to the running event loop; a second call changes nothing.
 
         Raises:
             HubError: when no event loop runs here, or the hub runs in another one.
@@ -120,7 +120,7 @@ class Life:
         self.calls.meet(loop)
 
     def welcome(self) -> bool:
-        """Start for a first stream; return whether new streams are welcome in the running loop."""
+        """Start for a first stream; return whether new streams are admitted in the running loop."""
         if self.draining and asyncio.get_running_loop() is self._last_loop:
             return False
         self.start()
@@ -148,11 +148,11 @@ class Life:
         return task
 
     def set_alarm(self) -> None:
-        """Look what is due next, because it may be due earlier than it was."""
+        """Set the alarm again, because something may be due earlier than it was."""
         self._ticks.set_alarm()
 
     def let_go(self, end_request: Callable[[], object]) -> None:
-        """End the request of a stream whose socket has closed: in this call, or soon."""
+        """End the request of a stream whose socket has closed, in this call or soon."""
         if self.running is None or self.draining:
             end_request()
         else:
@@ -162,20 +162,19 @@ class Life:
         """Stop accepting, and empty the store; the streams stay open until they are cut.
 
         The store is emptied first, so that a farewell which ``on_evict`` broadcasts reaches no
-        connection. Otherwise each of ten thousand farewells would go to all that are about to be
-        cut.
+        connection. Otherwise each of ten thousand farewells goes to all that are about to be cut.
         """
         self.draining = True
         if self.running is not None:
             self.running.release.flush()
-        # Also of a hub that was never started: a request that comes now must not start it.
+        # Also for a hub that was never started: a request that comes now must not start it.
         self._last_loop = asyncio.get_running_loop() if self.running is None else self.running.loop
         for server in self.servers:
             server.stop()
         self._departures.let_all_go()
 
     def leave_loop(self) -> None:
-        """Be as before :meth:`start`: nothing is bound to an event loop any more."""
+        """Return to the state before :meth:`start`: nothing is bound to an event loop."""
         self.calls.meet(None)
         self._ticks.stop()
         if self.running is not None:

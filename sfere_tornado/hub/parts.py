@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ("MEMBERS_PER_CONNECTION", "Parts", "make_history", "make_presence")
 
-#: Members at most for each connection that the store takes, 5: members that are waited for count,
-#: too, also when all clients have left and others have come.
+#: Members at most for each connection that the store takes, 5: members in their grace count too,
+#: also when all clients have left and others have come.
 MEMBERS_PER_CONNECTION: Final = 5
 
 
@@ -63,7 +63,7 @@ class Parts:
         self._admission = Admission(config.limits, self.store)
 
     def make_feed(self, dispatch: Callable[[Any], object]) -> PresenceFeed | None:
-        """Return what tells of presence; None when the configuration has none."""
+        """Return the feed that announces presence; None when the configuration has none."""
         roster = make_presence(self._config, self._ticks.leases)
         if roster is None or self._config.presence is None:
             return None
@@ -104,7 +104,7 @@ class Parts:
         system: Mapping[str, Any],
         feed: PresenceFeed | None,
     ) -> Streams:
-        """Return the register of open streams, which are looked after from now on."""
+        """Return the register of open streams, which are checked from now on."""
         watch = Watch(self._config.stream, self.store, self.writer, self._ticks.time, life.spawn)
         self._ticks.look_after(self.store, watch, feed)
         return Streams(
@@ -139,7 +139,7 @@ def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | N
         return None
     grace = _grace(Grace(), settings.grace)
     categories = {name: _grace(grace, rules) for name, rules in settings.categories.items()}
-    # Members in their grace count too, and presence must have room for a larger store.
+    # Members in their grace count too, and presence must also fit a store that was made larger.
     max_members = max(MAX_MEMBERS, MEMBERS_PER_CONNECTION * config.store.maxsize)
     return Presence(grace, categories=categories, timer=timer, max_members=max_members)
 

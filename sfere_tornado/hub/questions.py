@@ -1,9 +1,9 @@
-"""Asking the application whether clients may stay.
+"""Ask the application whether clients may stay.
 
 How it works. While a question is open, the stream is held: events wait in its outbox. The answer
-True writes them. False ends the stream and drops them, because the right was in doubt when they
-came. A hook that fails, or does not answer in time, has not answered: the stream stays, the events
-are written, and the next heartbeat interval asks again.
+True writes them. False ends the stream and drops them, because the right was already in doubt when
+they came. A hook that fails, or does not answer in time, has not answered: the stream stays, the
+events are written, and the next heartbeat interval asks again.
 
 Law: **a client has one question at a time**, also while a hook that was given up still runs.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Revalidate: TypeAlias = Callable[
         [Connection], Coroutine[Any, Any, bool]
-    ]  # tells whether the client may stay
+    ]  # returns whether the client may stay
 
 __all__ = ("Questions",)
 
@@ -89,7 +89,7 @@ class Questions:
                 )
             _close(connection, question)
             if question.task is None:
-                # Its task was never made, so only this removes it.
+                # It has no task, so nothing else removes it.
                 del self._open[connection]
             else:
                 question.task.cancel()
@@ -114,7 +114,7 @@ class Questions:
     ) -> None:
         try:
             if not await revalidate(connection):
-                # Also when it comes too late.
+                # Also when the answer comes too late.
                 connection.close(reconnect=False, reason="revoked")
         except Exception:
             log.exception(

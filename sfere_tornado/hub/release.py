@@ -3,7 +3,7 @@
 Tornado's work at the end of a request takes half as long as a departure. When ten thousand clients
 leave together, the ends of the first requests would delay the announcements of the others.
 
-How it works. The first :data:`UNDELAYED` requests of a burst end in the same call. The others wait
+How it works. The first ``UNDELAYED`` requests of a burst end in the same call. The others wait
 for two turns of the event loop without a departure: in the first, closed sockets are noticed; in
 the second, their departures are announced. Then they end, in slices.
 """
@@ -36,7 +36,7 @@ _QUIET_TURNS: Final = 2
 
 
 class Release:
-    """Calls what ends the requests of handlers.
+    """Ends the requests of handlers.
 
     Args:
         loop: the running one.
@@ -47,7 +47,7 @@ class Release:
         self._waiting: deque[Callable[[], object]] = deque()
         self._burst_began = self._wait_began = 0.0
         self._in_burst = 0
-        # Departures when last looked, and turns since then in which there was none.
+        # Requests that waited at the last look, and turns since then without a new one.
         self._seen = self._quiet = 0
 
     def __repr__(self) -> str:
@@ -74,8 +74,7 @@ class Release:
 
     def _look_later(self) -> None:
         self._seen = len(self._waiting)
-        # A timer of zero seconds runs after the sockets of the turn; call_soon would run before
-        # them.
+        # A timer of zero seconds runs after the sockets of the turn; call_soon runs before them.
         self._loop.call_later(0, self._look)
 
     def _look(self) -> None:

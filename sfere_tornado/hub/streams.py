@@ -1,16 +1,16 @@
-"""Every open stream of a hub, from its admission to its end, and the one way out.
+"""Every open stream of a hub, from its admission to its end.
 
 How a stream ends. The client, a bound, the server or an error ends the :class:`.Connection`, which
-calls :meth:`Streams.end`, once. That method does all that has to be done, in one order: the watch,
-the limits, then the dispatch of ``sse_closed`` through the chain, in which the sfere interceptor
-purges the store; then, whatever the chain did, the store and presence; last the handler's own
+calls :meth:`Streams.end` once. That method does everything in one order: first the watch and the
+limits, then the dispatch of ``sse_closed`` through the chain, in which the sfere interceptor purges
+the store. Then, whatever the chain did, come the store and presence, and last the handler's own
 listener.
 
 Laws:
 
 - **Nothing that an application may override, replace or raise keeps a stream from ending.** No
-  method of a handler stands between the socket and :meth:`Streams.end`, and what the chain was to
-  do is done after it again: a second purge finds nothing.
+  method of a handler is called between the socket and :meth:`Streams.end`. What the chain should
+  have done is done after it again: a second purge finds nothing.
 - **A departure waits for nothing.** A stage that must be awaited does not run here.
 """
 
@@ -44,17 +44,17 @@ log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 class Streams:
-    """The streams of a hub that count against its limits, in the order of coming.
+    """The streams of a hub that count against its limits, in the order of admission.
 
     Args:
-        store: where connections are stored by key.
-        watch: looks after open streams.
+        store: has the connections by key.
+        watch: checks open streams.
         admission: counts them against the limits.
         life: the hub's.
         writer: writes what is delivered.
-        dispatcher: through whose chain an end is said.
+        dispatcher: its chain runs ``sse_closed``.
         system: the hub's.
-        feed: records that a connection has departed, and tells the others; None without presence.
+        feed: records and announces departures; None without presence.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Streams:
         self.writer: Writer = writer
         self._dispatcher = dispatcher
         self._system = system
-        #: Tells of presence; None without it.
+        #: Announces presence; None without it.
         self.feed: PresenceFeed | None = feed
         self._visits: dict[Connection, Visit] = {}
 
@@ -95,7 +95,7 @@ class Streams:
 
     @property
     def draining(self) -> bool:
-        """Whether newcomers are sent away, because the hub is being drained."""
+        """Whether new clients are sent away, because the hub drains."""
         return self._life.draining
 
     @property
@@ -104,11 +104,11 @@ class Streams:
         return self._watch.questions
 
     def welcome(self) -> bool:
-        """Start the hub for a first stream; return whether new streams are welcome."""
+        """Start the hub for a first stream; return whether new streams are admitted."""
         return self._life.welcome()
 
     def let_go(self, end_request: Callable[[], object]) -> None:
-        """End the request of a stream whose socket has closed: in this call, or soon."""
+        """End the request of a stream whose socket has closed, in this call or soon."""
         self._life.let_go(end_request)
 
     def serve(self, server: Any) -> None:
@@ -123,16 +123,16 @@ class Streams:
         """Count a stream against the limits, before anything else is done for it.
 
         Raises:
-            LimitReachedError: when there are too many; nothing was counted then.
+            LimitReachedError: when a limit is reached; nothing is counted then.
         """
         self.admission.enter(connection.remote)
         self._visits[connection] = visit
         visit.admitted = True
 
     def opened(self, connection: Connection, visit: Visit | None = None) -> None:
-        """Look after a stream whose response was begun by the present task.
+        """Check from now on a stream whose response the present task began.
 
-        A stream that has ended is left alone.
+        It does nothing for a stream that has ended.
         """
         if connection.reason is not None:
             return
@@ -144,17 +144,17 @@ class Streams:
         self._life.set_alarm()
 
     def end(self, connection: Connection) -> None:
-        """Do everything that the end of a stream asks for; see the module.
+        """Do everything that the end of a stream needs; see the module.
 
         Args:
-            connection: the stream, whose ``reason`` says why it has ended; one that was never
-                admitted is purged, and nothing is said of it.
+            connection: the stream; its ``reason`` is set. One that was never admitted is
+                purged, without ``sse_closed`` and without the listener.
         """
         visit = self._visits.pop(connection, None)
         self._watch.remove(connection)
         if visit is not None and visit.admitted:
             self.admission.leave(connection.remote)
-        # Of a stream that was refused, or left before it was stored, there is nothing to say.
+        # No sse_closed for a stream that was refused, or left before it was stored.
         news = visit is not None and (visit.opened or connection.key is not None)
         try:
             if visit is not None and news:

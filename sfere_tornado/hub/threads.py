@@ -58,7 +58,7 @@ class Calls:
             A future of the finished dispatch.
 
         Raises:
-            HubError: when there is no event loop to go to.
+            HubError: when there is no event loop.
         """
         answer: Future[Dispatched] = Future()
 
@@ -97,13 +97,13 @@ async def _tell_later(dispatched: Dispatched, answer: Future[Dispatched]) -> Non
     try:
         await dispatched
     except asyncio.CancelledError:
-        # A thread may wait for it, and would wait for ever.
+        # Without an answer, a thread that waits would wait for ever.
         answer.set_exception(
             HubError("the hub was stopped before the dispatch had come to its end")
         )
         raise
     except Exception as error:
-        # A result that goes on by itself has failed.
+        # A result that was still under way has failed.
         answer.set_exception(error)
     else:
         answer.set_result(dispatched)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ("GRACE_TICK", "Ticks")
 
-#: Seconds between two rings, at most, while presence waits for a member, 1. While the process
-#: stands still no more than this counts; most graces are a few times as long.
+#: Seconds between two rings, at most, while presence waits for a member, 1. Of the time in which
+#: the process stands still no more than this counts. Most graces are only a few times as long.
 GRACE_TICK: Final = 1.0
 
 
@@ -58,14 +58,14 @@ class Ticks:
         self._alarm.set()
 
     def stop(self) -> None:
-        """Ring no more."""
+        """Stop ringing."""
         if self._alarm is not None:
             self._alarm.stop()
         self._alarm = self._loop = None
         self.leases.rest()
 
     def set_alarm(self) -> None:
-        """Look what is due next, because it may be due earlier than it was."""
+        """Set the alarm again, because something may be due earlier than it was."""
         if self._alarm is not None:
             self._alarm.set()
 

@@ -31,8 +31,8 @@ __all__ = ("TICKS_PER_HEARTBEAT", "Watch")
 #: two thirds of an interval and a whole one after its last event. One timer serves all streams.
 TICKS_PER_HEARTBEAT: Final = 3
 
-#: How much earlier than ``max_age`` a stream may end, 0.2: else all streams of a process that was
-#: just started would end, and come back, together.
+#: Share of ``max_age`` by which a stream may end earlier, 0.2: else all streams of a process that
+#: was just started would end, and come back, together.
 AGE_JITTER: Final = 0.2
 
 
@@ -40,9 +40,9 @@ class Watch:
     """Every open stream, stored or not, and its checks.
 
     Args:
-        settings: heartbeat, stall, ``max_age``, ``revalidate_timeout``, and ``fan_out_slice``,
-            streams per slice.
-        store: has the leases.
+        settings: heartbeat, stall, ``max_age``, ``revalidate_timeout``; ``fan_out_slice``
+            is the number of streams in a slice.
+        store: renews the leases.
         writer: writes the heartbeats.
         timer: the hub's clock.
         spawn: runs a coroutine as a task.
@@ -56,7 +56,7 @@ class Watch:
         timer: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], Task[None]],
     ) -> None:
-        #: In the order of opening.
+        #: The open streams, in the order of opening.
         self.streams: dict[Connection, None] = {}
         #: Questions about the rights of clients.
         self.questions: Questions = Questions(settings.revalidate_timeout, timer, spawn)
@@ -91,7 +91,7 @@ class Watch:
         self.questions.drop(connection)
 
     def begin(self) -> None:
-        """Begin a check of every stream, also of those left over from the last one."""
+        """Begin a check of every stream, also of those left from the last one."""
         self.questions.give_up()
         self._left_to_see = list(self.streams)
         self._left_to_see.reverse()
@@ -134,8 +134,7 @@ class Watch:
     def _ask_if_due(self, connection: Connection, revalidate: Revalidate) -> None:
         if connection in self.questions:
             return
-        # Not counted by idle_ticks: a busy stream is never idle, and its client's rights may end
-        # too.
+        # Not idle_ticks: a busy stream is never idle, and its client's rights may end too.
         looks = self._looks.get(connection, random.randrange(TICKS_PER_HEARTBEAT)) + 1  # noqa: S311  # no secret
         self._looks[connection] = looks % TICKS_PER_HEARTBEAT
         if looks == TICKS_PER_HEARTBEAT:

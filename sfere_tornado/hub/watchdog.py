@@ -21,22 +21,21 @@ __all__ = ("GRACE", "Watchdog", "end_process")
 #: Seconds in which cancelled tasks must end, 0.5: they end in some turns of the loop, or never.
 GRACE: Final = 0.5
 
-#: Seconds between two looks whether the application has done what it does after the drain, 0.05.
+#: Seconds between two checks whether the application has finished its work after the drain, 0.05.
 _LOOK: Final = 0.05
 
 
 class Watchdog:
     """Ends the process some time after it was started; only another thread can.
 
-    The thread is made before it is needed, and waits for a bare lock: the handler of a signal may
-    have interrupted code that holds the lock which starting a thread takes.
+    The thread is made before it is needed, and waits for a bare lock: a signal handler may have
+    interrupted code that holds the lock which starting a thread takes.
 
     Args:
         seconds: from the start to the end of the process.
-        at_work: tells whether the application is doing what it does after the drain, which has its
-            own time.
-        is_over: tells whether the event loop is closed.
-        report: called in the watchdog's thread before the end, to say what is left.
+        at_work: returns whether the application still works after the drain, in its own time.
+        is_over: returns whether the event loop is closed.
+        report: called in the watchdog's thread before the end, to log what is left.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Watchdog:
         return f"<Watchdog {'started' if self.started else 'not started'}>"
 
     def start(self) -> None:
-        """Let the time begin; safe in the handler of a signal, once."""
+        """Start the time; safe in a signal handler, once."""
         self.started = True
         self._start.release()
 
@@ -81,8 +80,8 @@ class Watchdog:
                 time.sleep(_LOOK)
             time.sleep(GRACE)
         if self._is_over():
-            # The loop has ended, and the program may go on without it. When it comes to its end, a
-            # thread that is no daemon would keep the process alive.
+            # The loop has ended, and the program may run without it. At the program's end, a thread
+            # that is not a daemon would keep the process alive.
             threading.main_thread().join()
             time.sleep(GRACE)
             if not _threads_left():

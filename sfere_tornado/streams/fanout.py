@@ -1,13 +1,12 @@
-"""Many connections behind the interface of one.
+"""What an effect sends to: a :class:`Target`, which is one connection or a fan-out of many.
 
-An effect that sends does not know whether it has one connection or ten thousand: both have
-``deliver``, ``send`` and ``close``. An event is encoded once and framed once; a failing receiver
+An effect that sends does not know whether it has one connection or ten thousand. An event is encoded once and framed once; a failing receiver
 never stops the others (see :mod:`.writer`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from ..wire.event_stream import Event, encode
 from .writer import AT_ONCE, Writer
@@ -15,12 +14,28 @@ from .writer import AT_ONCE, Writer
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from ..keys import Key, Pattern
     from ..reasons import Reason
     from .connection import Connection
     from .delivery import Delivery, Failure
 
-__all__ = ("Fanout",)
+__all__ = ("Fanout", "Target")
+
+
+class Target(Protocol):
+    """**Protocol:** what an effect sends to: a :class:`.Connection` or a :class:`Fanout`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether no open stream is left."""
+
+    def send(self, event: Event) -> Delivery:
+        """Encode one event and deliver it."""
+
+    def deliver(self, payload: bytes, name: Hashable = None) -> Delivery:
+        """Deliver encoded events, not framed."""
+
+    def close(self, *, reconnect: bool = True, reason: Reason = "server") -> None:
+        """End the streams, after what was delivered before."""
 
 
 class Fanout:
@@ -30,24 +45,16 @@ class Fanout:
         connections: the receivers, in this order, each once; the sequence must not change
             afterwards.
         writer: writes what is delivered; by default at once.
-        pattern: the address, which a history keeps for absent clients; None: only these
-            connections.
-        exclude: whom of the pattern it is not for.
     """
 
-    __slots__ = ("connections", "deliveries", "exclude", "pattern", "writer")
+    __slots__ = ("connections", "deliveries", "writer")
 
     def __init__(
         self,
         connections: Sequence[Connection],
         writer: Writer = AT_ONCE,
-        *,
-        pattern: Key | Pattern | None = None,
-        exclude: Any = (),
     ) -> None:
         self.connections: Sequence[Connection] = connections
-        self.pattern: Key | Pattern | None = pattern
-        self.exclude: Any = exclude
         self.writer: Writer = writer
         #: What was delivered to all of them so far.
         self.deliveries: list[Delivery] = []

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ..dispatch import Context, Dispatched, DispatchError, Effects
     from ..hub import Hub
     from ..streams.connection import Connection
-    from ..streams.fanout import Fanout
+    from ..streams.fanout import Target
 
 __all__ = ("SSEHandler", "SSEMixin")
 
@@ -176,7 +176,7 @@ class SSEMixin(InterceptorMixin):
         super().on_connection_close()
 
     @property
-    def connection(self) -> Connection | Fanout | None:
+    def connection(self) -> Target | None:
         """The handler's own stream, or that of :meth:`connection_key` during another request."""
         return super().connection if self._opening is None else self._opening.connection
 

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Chain, Context, Dispatched, DispatchError, Effect, Kind
     from ..hub import Hub
-    from ..streams.connection import Connection
-    from ..streams.fanout import Fanout
+    from ..streams.fanout import Target
 else:
     # A host's handlers have a base class of their own; the mixin goes before it.
     _Base = object
@@ -107,11 +106,9 @@ class InterceptorMixin(_Base):
         return None
 
     @property
-    def connection(self) -> Connection | Fanout | None:
+    def connection(self) -> Target | None:
         """The open stream, or streams, of :meth:`connection_key` during the request; or None."""
-        target: Connection | Fanout | None = (
-            None if self._context is None else self._context.system.get("sse")
-        )
+        target: Target | None = None if self._context is None else self._context.system.get("sse")
         # A fan-out without receivers keeps what is sent for a client that comes back; it is not an
         # open stream.
         return target or None
