@@ -313,8 +313,9 @@ class Connection:
         """End the stream from this side; a second call does nothing.
 
         Events that were delivered before are written first. Events that waited for a slow client
-        are written only by a clean end. A client that is held or revoked gets none of them.
-        Deliveries list a client that did not get its events in ``failures``.
+        are written only by a clean end. A client that is held or revoked gets none of them. A
+        delivery of this turn lists in ``failures`` a client that did not get its events. An earlier
+        one counts a client for which its events waited as reached, and in ``waited``.
 
         Args:
             reconnect: True cuts the stream: the client comes back after its reconnection time.
