@@ -153,6 +153,7 @@ def application() -> Any:
 
 async def travel(tracer: Tracer) -> dict[str, Journey]:
     """Make each journey once, with a hub of its own; return them by name."""
+    # Late, as in :func:`application`.
     from tornado.httpserver import HTTPServer  # noqa: PLC0415
     from tornado.netutil import bind_sockets  # noqa: PLC0415
 
@@ -216,7 +217,7 @@ async def travel(tracer: Tracer) -> dict[str, Journey]:
 
 def measure(*, parser: bool = False) -> dict[str, Journey]:
     """Return the middle of each journey's rounds, by name."""
-    import sfere_tornado  # noqa: PLC0415
+    import sfere_tornado  # noqa: PLC0415  # late, as in application()
 
     tracer = Tracer(Path(sfere_tornado.__file__).parent, parser=parser)
     rounds = [asyncio.run(travel(tracer)) for _ in range(ROUNDS)]

@@ -326,7 +326,7 @@ async def first_stream(url):
         try:
             return await StreamClient.open(url)
         except OSError:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # another process cannot tell when it listens
     raise AssertionError("the program did not start to listen")
 
 

@@ -98,5 +98,5 @@ def wait_for(port):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(0.05)  # another process cannot tell when it listens
     raise AssertionError("the example did not start to listen")

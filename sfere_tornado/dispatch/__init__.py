@@ -16,6 +16,7 @@ the exceptions.
 
 from __future__ import annotations
 
+from .context import Context, Kind
 from .describe import Description, Parameter
 from .dispatched import Dispatched, DispatchError, Phase, Result, start_task
 from .dispatcher import Dispatcher, log_error
@@ -23,7 +24,7 @@ from .effect import Effect, Effects, effect
 from .interceptors import STAGES, Chain, Interceptor, fail_fast
 from .placeholders import MAX_PLACEHOLDER_DEPTH
 from .registry import Registry
-from .run import MAX_EXPANSION_DEPTH, Context, Kind
+from .run import MAX_EXPANSION_DEPTH
 
 __all__ = (
     "MAX_EXPANSION_DEPTH",

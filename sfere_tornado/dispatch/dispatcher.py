@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from .context import Kind
     from .describe import Description, Parameter
     from .dispatched import Dispatched, DispatchError, Spawn
     from .effect import Effects
     from .interceptors import Interceptor
     from .registry import Registry
-    from .run import Kind
 
 __all__ = ("Dispatcher", "log_error")
 

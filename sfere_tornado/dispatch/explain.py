@@ -20,10 +20,10 @@ from .run import Handlers, Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from .context import Context
     from .dispatched import DispatchError
     from .dispatcher import Dispatcher
     from .effect import Effects
-    from .run import Context
 
 __all__ = ("Explanation", "Explain", "Preview", "Step", "explain")
 

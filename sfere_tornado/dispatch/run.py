@@ -1,4 +1,4 @@
-"""One dispatch, from its first step to its last, and the context that its stages see.
+"""One dispatch, from its first step to its last.
 
 The steps, in the order in which they happen:
 
@@ -18,10 +18,6 @@ Laws:
   happens. Cancellation of the task that awaits, and an exit request, pass through.
 - **Expansion ends.** Of an action :data:`MAX_EXPANSION_DEPTH` levels deep nothing is expanded: an
   action that expands into itself twice would never end otherwise.
-- **One context per dispatch, of fixed shape.** What a stage changes, later stages and handlers see.
-  A misspelt attribute raises an error. ``notes`` is for what interceptors tell each other.
-- **Nothing that a stage can change says what a dispatch is.** :attr:`Context.kind` and
-  :attr:`Context.subject` are given by the code that starts the dispatch, and cannot be set.
 - **What costs nothing is not done.** Most dispatches are one effect without stages around it, and
   the library dispatches one for each event that it sends: steps without work are not called.
 """
@@ -29,8 +25,7 @@ Laws:
 from __future__ import annotations
 
 import logging
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import (
     EffectShapeError,
@@ -40,6 +35,7 @@ from ..errors import (
     UnknownEffectError,
     nearest,
 )
+from .context import Context
 from .dispatched import ENDS, OWN_FAULT, Dispatched, DispatchError, Result, is_awaitable, spawn_rest
 from .effect import Effect, as_effects
 from .placeholders import fill_items
@@ -47,146 +43,18 @@ from .placeholders import fill_items
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from .context import Kind
     from .dispatched import Phase, Spawn, Steps
     from .effect import Effects
     from .interceptors import Chain, Stage
 
-__all__ = ("MAX_EXPANSION_DEPTH", "Context", "Handlers", "Kind", "Run")
+__all__ = ("MAX_EXPANSION_DEPTH", "Handlers", "Run")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 
 #: Actions within actions, 100: far deeper than a design that people can follow. An action that
 #: expands into itself ends here.
 MAX_EXPANSION_DEPTH: Final = 100
-
-
-#: What a dispatch is. ``request`` runs the method of a request, ``opening`` opens an event stream,
-#: ``closing`` says that one has ended. Every other dispatch is ``application``, continuations of
-#: the three included.
-Kind: TypeAlias = Literal["application", "request", "opening", "closing"]
-
-
-class Context:
-    """The state of one dispatch; the dispatcher makes it.
-
-    Args:
-        run: the dispatch.
-        system: what effects need; the context owns the dict.
-        dispatch_data: what placeholders and handlers read; the context owns the dict.
-    """
-
-    __slots__ = (
-        "_run",
-        "action",
-        "actions",
-        "dispatch_data",
-        "effect",
-        "effects",
-        "halted",
-        "notes",
-        "result",
-        "state",
-        "system",
-    )
-
-    def __init__(self, run: Run, system: dict[str, Any], dispatch_data: dict[str, Any]) -> None:
-        self._run = run
-        #: What effects need. The key ``sse`` holds the target: a connection, or many.
-        self.system: dict[str, Any] = system
-        #: What ``system_to_state`` made of the system before any stage ran; actions get it.
-        self.state: Any = None
-        #: What placeholders and handlers read.
-        self.dispatch_data: dict[str, Any] = dispatch_data
-        #: What was dispatched; while one action is expanded, what that action produced.
-        self.actions: list[Any] = []
-        #: What will run, in order, after all actions have been expanded.
-        self.effects: list[Any] = []
-        #: The effect that is running, or None.
-        self.effect: Any = None
-        #: The action that is being expanded, or None.
-        self.action: Any = None
-        #: For ``after_effect``: the result, or None when the effect failed or was skipped.
-        self.result: Result | None = None
-        #: For the interceptors' own use.
-        self.notes: dict[Any, Any] = {}
-        #: Whether the actions and effects that are left are skipped; stages run all the same.
-        self.halted: bool = False
-
-    def __repr__(self) -> str:
-        state = "halted, " if self.halted else ""
-        return (
-            f"<Context {self.kind}, {state}{len(self.results)} results, {len(self.errors)} errors, "
-            f"actions={self.actions!r}>"
-        )
-
-    #: What this dispatch is: ``application``, ``request``, ``opening`` or ``closing``; read-only.
-    #: It is asked in each stage of the library, so it is read without a call.
-    kind: Kind = property(attrgetter("_run.kind"))  # type: ignore[assignment]
-    #: What this dispatch is about; the library's own stages read it, continuations inherit it.
-    #: Read-only.
-    subject: Any = property(attrgetter("_run.subject"))
-
-    #: The effects that succeeded so far; a stage may put another list in its place.
-    results: list[Result] = property(  # type: ignore[assignment]
-        attrgetter("_run.dispatched.results"),
-        lambda self, results: setattr(self._run.dispatched, "results", results),
-    )
-    #: What went wrong so far; a stage may put another list in its place.
-    errors: list[DispatchError] = property(  # type: ignore[assignment]
-        attrgetter("_run.dispatched.errors"),
-        lambda self, errors: setattr(self._run.dispatched, "errors", errors),
-    )
-
-    def halt(self) -> None:
-        """Skip every action and effect that is left; stages still run, to the end."""
-        self.halted = True
-
-    def dispatch(
-        self,
-        effects: Effects,
-        *,
-        system: Mapping[str, Any] | None = None,
-        data: Mapping[str, Any] | None = None,
-    ) -> Dispatched:
-        """Dispatch more effects as a continuation of this dispatch, with the same chain.
-
-        System and dispatch data are those that this dispatch had when its effects began. They
-        include what ``before_dispatch`` changed, and not what ``before_effect`` changed.
-
-        Args:
-            effects: an effect, or several in a list or tuple.
-            system: merged over the system, shallowly; a value of None replaces too.
-            data: merged over the dispatch data in the same way.
-
-        Returns:
-            Results and errors of the continuation, awaitable. Its errors are reported as the
-            dispatcher reports them, and do not become errors of this dispatch.
-        """
-        return self._run.continued(effects, system, data)
-
-    def record_error(
-        self, phase: Phase, item: Any, exception: BaseException, interceptor_id: Any = None
-    ) -> None:
-        """Collect an error and report it; the dispatch goes on."""
-        self._run.record(phase, item, exception, interceptor_id)
-
-    def save(self) -> tuple[Any, ...]:
-        """Return what a stage may change, for :meth:`restore`; called before each stage."""
-        # The long lists are kept, not copied: a copy for each effect would make a dispatch of many
-        # effects quadratic.
-        return (
-            (self.system.copy(), self.dispatch_data.copy(), self.notes.copy(), self.state),
-            (self.actions[:], self.effects, self.action, self.effect, self.result, self.halted),
-            (self.results, self.errors),
-        )
-
-    def restore(self, before: tuple[Any, ...]) -> None:
-        """Put back what was there before a stage that has failed."""
-        values, items, outcome = before
-        self.system, self.dispatch_data, self.notes, self.state = values
-        self.actions, self.effects, self.action, self.effect, self.result, self.halted = items
-        dispatched = self._run.dispatched
-        dispatched.results, dispatched.errors = outcome
 
 
 class Handlers:

@@ -296,11 +296,12 @@ class Writer:
             gathered, self._gathered, self._held = self._gathered, [], 0
             self._index = None
             # Under constant load something is always pending, so what is done is dropped here.
-            self._served = {
-                one: handed
-                for one, handed in self._served.items()
-                if not all(each.done for each in handed)
-            }
+            if self._served:
+                self._served = {
+                    one: handed
+                    for one, handed in self._served.items()
+                    if not all(each.done for each in handed)
+                }
             try:
                 self._jobs.extend(_plan(gathered, self.compressor))
             except BaseException:

@@ -17,7 +17,7 @@ from sfere_tornado.testing.stream_client import request_bytes
 
 def block(seconds):
     """Do what no callback should do."""
-    time.sleep(seconds)
+    time.sleep(seconds)  # it is the block that is under test
 
 
 class Named:

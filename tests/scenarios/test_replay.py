@@ -465,7 +465,7 @@ async def test_a_stream_that_ends_during_its_replay(open_lobby):
     sent = -1
     while stream._total_write_index != sent:  # until the client's buffers are full
         sent = stream._total_write_index
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the kernel does not tell
     assert stream.writing()
     lobby.hub.revoke(LOBBY)
     data = await client.stream.read_until_close()
