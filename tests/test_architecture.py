@@ -33,11 +33,9 @@ FOREIGN_WORDS = {"config", "datastar", "error", "handler", "mixin", "script", "s
 STILL_TO_CUT = {
     "large classes": {
         "streams.connection.Connection",
-        "testing.contracts.store.StoreContract",
     },
     "attributes": {
         "streams.connection.Connection",
-        "testing.recording.RecordingTransport",
     },
     "names of the hub": {
         "admission",

@@ -1,7 +1,7 @@
 """A connection without a socket, for tests of effects, broadcasts and callbacks.
 
-The transport records what it is given. A test can make it slow, broken or closed, in the same turn:
-nothing here waits. It is stricter than a socket: it raises when a connection writes while the
+The transport records what is written. A test can make its client slow, broken or closed, in the
+same turn: nothing here waits. The transport is stricter than a socket: it raises when a connection writes while the
 transport is busy, does not go on where a send stopped, or ends a stream twice.
 
 ::
@@ -26,14 +26,78 @@ if TYPE_CHECKING:
 
     from .parser import Received
 
-__all__ = ("RecordingTransport", "recording_connection")
+__all__ = ("RecordedClient", "RecordingTransport", "recording_connection")
+
+
+class RecordedClient:
+    """The client's side of a recording transport: what it got, and how it behaves."""
+
+    def __init__(self) -> None:
+        #: What each write brought, in order; what waited while the transport was busy comes as one.
+        self.writes: list[bytes] = []
+        #: Whether the client does not read: writes are taken, and stay on their way until
+        #: :meth:`RecordingTransport.drain`.
+        self.stalled: bool = False
+        #: What the direct way does next: takes that many bytes at most, or raises the error; None
+        #: takes everything, and nothing while the client is :attr:`stalled`.
+        self.outcome: int | OSError | None = None
+        #: Bytes acknowledged by the peer's kernel; None where that cannot be known.
+        self.acknowledged_bytes: int | None = None
+        #: Whether it has vanished unnoticed: the next write finds out.
+        self.vanished: bool = False
+        #: Whether it has closed, or a write found out that it had vanished.
+        self.left: bool = False
+
+    def __repr__(self) -> str:
+        return f"<RecordedClient {'left' if self.left else 'here'}, {len(self.writes)} writes>"
+
+    @property
+    def written(self) -> bytes:
+        """Everything that the client got."""
+        return b"".join(self.writes)
+
+    def events(self) -> list[Received]:
+        """Return the events that the client got, parsed strictly; needs a transport without frames.
+
+        Raises:
+            EventStreamError: What was written is not a correct event stream.
+        """
+        return Parser(max_buffered=max(1, len(self.written))).feed(self.written)
+
+    def check(self) -> None:
+        """Find out whether the client is still there, as a write does.
+
+        Raises:
+            ConnectionResetError: The client has gone.
+        """
+        self.left = self.left or self.vanished
+        if self.left:
+            raise ConnectionResetError("the client is gone")
+
+    def take(self, data: bytes) -> int:
+        """Take what the direct way takes of some bytes; return how many.
+
+        Raises:
+            OSError: :attr:`outcome`, or a BlockingIOError while the client is :attr:`stalled`.
+        """
+        if isinstance(self.outcome, OSError):
+            raise self.outcome
+        if self.outcome is None and self.stalled:
+            raise BlockingIOError("the client does not read")
+        taken = data if self.outcome is None else data[: self.outcome]
+        if taken:
+            self.writes.append(taken)
+        return len(taken)
 
 
 class RecordingTransport:
-    """**Implements** :class:`~sfere_tornado.streams.connection.Transport` without a socket.
+    """**Implements** :class:`~sfere_tornado.streams.transport.Transport` without a socket.
+
+    It is strict about the connection's side; what the client's side got, and how it behaves, is its
+    :attr:`client`. A test can read and set the most used of it on the transport itself.
 
     Args:
-        connection: whose way this is; it is told when the transport has drained, and when the
+        connection: whose way this is; it is called when the transport has drained, and when the
             client has left.
         frame: the framing; none by default, so that :meth:`events` can read what was written.
         last_frame: what a clean end writes last.
@@ -41,7 +105,7 @@ class RecordingTransport:
             comes to :meth:`write`.
 
     Raises:
-        ValueError: when it is to have the direct way with another frame than HTTP/1.1's.
+        ValueError: It is to have the direct way with another frame than HTTP/1.1's.
     """
 
     def __init__(
@@ -55,103 +119,120 @@ class RecordingTransport:
         if direct and frame is not chunked:
             raise ValueError("what goes the direct way is in chunks; give frame=chunked too")
         self.direct: Callable[[bytes], int] | None = self._take_directly if direct else None
-        #: What the direct way does next: takes that many bytes at most, or raises the error; None
-        #: takes everything, and nothing while the client is :attr:`stalled`.
-        self.outcome: int | OSError | None = None
-        self.frame = frame
-        self.last_frame = last_frame
-        self.connection = connection
-        #: What each write brought, in order; what waited while the transport was busy comes as one.
-        self.writes: list[bytes] = []
+        self.frame: Callable[[bytes], bytes] = frame
+        self.last_frame: bytes = last_frame
+        self.connection: Connection = connection
+        #: The client's side.
+        self.client: RecordedClient = RecordedClient()
+        #: The same list as :attr:`RecordedClient.writes`.
+        self.writes: list[bytes] = self.client.writes
         #: How the stream was ended from this side: ``finished`` cleanly, ``aborted`` by a cut, or
         #: None.
         self.ending: Literal["finished", "aborted"] | None = None
-        #: Whether the client does not read: writes are taken, and stay on their way until
-        #: :meth:`drain`.
-        self.stalled = False
-        #: Bytes acknowledged by the peer's kernel; None where that cannot be known.
-        self.acknowledged_bytes: int | None = None
         self._finishing: Callable[[bool], object] | None = None
         self._busy = False
-        self._left = False
-        self._broken = False
         # What a send on the direct way did not take: the connection must go on with it, and with
         # nothing else.
         self._rest = b""
 
     def __repr__(self) -> str:
-        state = self.ending or ("left" if self._left else "busy" if self._busy else "open")
+        state = self.ending or ("left" if self.client.left else "busy" if self._busy else "open")
         return f"<RecordingTransport {state}, {len(self.writes)} writes>"
+
+    # -- the client's side
 
     @property
     def written(self) -> bytes:
-        """Everything that was written."""
-        return b"".join(self.writes)
+        """:attr:`RecordedClient.written`."""
+        return self.client.written
 
     def events(self) -> list[Received]:
-        """Return the events that the client got, parsed strictly; needs a transport without frames.
+        """:meth:`RecordedClient.events`."""
+        return self.client.events()
 
-        Raises:
-            EventStreamError: when what was written is not a correct event stream.
-        """
-        return Parser(max_buffered=max(1, len(self.written))).feed(self.written)
+    @property
+    def stalled(self) -> bool:
+        """:attr:`RecordedClient.stalled`."""
+        return self.client.stalled
+
+    @stalled.setter
+    def stalled(self, stalled: bool) -> None:
+        self.client.stalled = stalled
+
+    @property
+    def outcome(self) -> int | OSError | None:
+        """:attr:`RecordedClient.outcome`."""
+        return self.client.outcome
+
+    @outcome.setter
+    def outcome(self, outcome: int | OSError | None) -> None:
+        self.client.outcome = outcome
+
+    @property
+    def acknowledged_bytes(self) -> int | None:
+        """:attr:`RecordedClient.acknowledged_bytes`."""
+        return self.client.acknowledged_bytes
+
+    @acknowledged_bytes.setter
+    def acknowledged_bytes(self, acknowledged: int | None) -> None:
+        self.client.acknowledged_bytes = acknowledged
 
     # -- what a test makes happen
 
     def drain(self) -> None:
-        """Let the client take what is on its way; the connection is told, and may write again."""
+        """Let the client take what is on its way; the connection is called, and may write again."""
         self._busy = False
         self._finished(sent=True)
         self.connection.drained()
 
     def break_silently(self) -> None:
         """Let the client vanish unnoticed: only the next write finds out."""
-        self._broken = True
+        self.client.vanished = True
 
     def leave(self) -> None:
-        """Let the client close; the connection is told, as over a socket."""
-        self._left = True
+        """Let the client close; the connection is called, as over a socket."""
+        self.client.left = True
         self._finished(sent=False)
         self.connection.end("client")
 
     # -- the protocol
 
     def closed(self) -> bool:
-        """Tell whether the way is closed, by whichever side."""
-        return self._left or self.ending is not None
+        """Return whether the way is closed, by whichever side."""
+        return self.client.left or self.ending is not None
 
     def ready(self) -> bool:
-        """Tell whether nothing is on its way."""
+        """Return whether nothing is on its way."""
         return not self._busy
 
     def blocked(self, error: OSError) -> bool:
-        """Tell whether an error of the direct way means "not now"."""
+        """Return whether an error of the direct way means "not now"."""
         return isinstance(error, BlockingIOError)
 
     def write(self, data: bytes) -> bool:
         """Record bytes; return True if all are taken, which a stalled client does not.
 
         Raises:
-            ConnectionResetError: when the client has gone.
-            RuntimeError: when the connection writes while the transport is busy, after it has ended
-                the stream, or something else than what a send did not take.
+            ConnectionResetError: The client has gone.
+            RuntimeError: The connection writes while the transport is busy, after it has ended the
+                stream, or something else than what a send did not take.
         """
         self._check(data)
         if self._rest not in (b"", data):
             raise RuntimeError(f"the connection wrote {data!r}, and a send had left {self._rest!r}")
         self._rest = b""
-        self.writes.append(data)
-        self._busy = self.stalled
+        self.client.writes.append(data)
+        self._busy = self.client.stalled
         return not self._busy
 
     def finish(self, data: bytes, done: Callable[[bool], object] = lambda sent: None) -> None:
         """Record last bytes and a clean end; a stalled client takes them when it is drained."""
         self._end("finished")
-        if self._left or self._broken:
+        if self.client.left or self.client.vanished:
             done(False)
             return
-        self.writes.append(data)
-        if self.stalled:
+        self.client.writes.append(data)
+        if self.client.stalled:
             self._finishing = done
         else:
             done(True)
@@ -161,42 +242,35 @@ class RecordingTransport:
         self._end("aborted")
 
     def acknowledged(self) -> int | None:
-        """Return :attr:`acknowledged_bytes`."""
-        return self.acknowledged_bytes
+        """Return :attr:`RecordedClient.acknowledged_bytes`."""
+        return self.client.acknowledged_bytes
+
+    def kernel(self) -> KernelView | None:
+        """Return what is known of :attr:`RecordedClient.acknowledged_bytes`."""
+        acknowledged = self.client.acknowledged_bytes
+        if acknowledged is None:
+            return None
+        return KernelView(acknowledged, int(self._busy), 0.0, 0.0)
 
     def _take_directly(self, data: bytes) -> int:
         self._check(data)
         if self._rest:
             raise RuntimeError(f"the connection sent {data!r}, and a send had left {self._rest!r}")
-        if isinstance(self.outcome, OSError):
-            if self.blocked(self.outcome):
+        try:
+            taken = self.client.take(data)
+        except OSError as error:
+            if self.blocked(error):
                 self._rest = data
-            raise self.outcome
-        if self.outcome is None and self.stalled:
-            self._rest = data
-            raise BlockingIOError("the client does not read")
-        if self.outcome is None or self.outcome >= len(data):
-            self.writes.append(data)
-            return len(data)
-        self._rest = data[self.outcome :]
-        if self.outcome:
-            self.writes.append(data[: self.outcome])
-        return self.outcome
+            raise
+        self._rest = data[taken:]
+        return taken
 
     def _check(self, data: bytes) -> None:
         if self.ending is not None:
             raise RuntimeError(f"the connection wrote {data!r} to a stream that it had ended")
         if self._busy:
             raise RuntimeError(f"the connection wrote {data!r} while its transport was busy")
-        self._left = self._left or self._broken
-        if self._left:
-            raise ConnectionResetError("the client is gone")
-
-    def kernel(self) -> KernelView | None:
-        """Return what is known of :attr:`acknowledged_bytes`."""
-        if self.acknowledged_bytes is None:
-            return None
-        return KernelView(self.acknowledged_bytes, int(self._busy), 0.0, 0.0)
+        self.client.check()
 
     def _finished(self, *, sent: bool) -> None:
         done, self._finishing = self._finishing, None

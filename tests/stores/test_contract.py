@@ -1,10 +1,14 @@
 """Every store of the package keeps the contract of :class:`sfere_tornado.testing.StoreContract`; so may others."""
 
+import importlib
+import pkgutil
+
 import pytest
 
 from sfere_tornado.keys import as_key
 from sfere_tornado.stores import ExpiringStore, MemoryStore, leases
-from sfere_tornado.testing import FakeClock, StoreContract
+from sfere_tornado.testing import FakeClock, StoreContract, contracts
+from sfere_tornado.testing.contracts.store_rules import StoreRules
 
 
 class TestMemoryStore(StoreContract):
@@ -68,3 +72,41 @@ def test_the_contract_finds_a_store_that_is_wrong():
         contract.test_patterns_match_as_by_hand()
     with pytest.raises(AssertionError, match="the contract says KeyShapeError"):
         contract.test_a_key_is_complete()
+
+
+def subjects():
+    """Return the classes of rules, from all modules of the contracts."""
+    modules = [
+        importlib.import_module(f"{contracts.__name__}.{info.name}")
+        for info in pkgutil.iter_modules(contracts.__path__)
+    ]
+    return sorted(
+        {
+            each
+            for module in modules
+            for each in vars(module).values()
+            if isinstance(each, type) and issubclass(each, StoreRules)
+        }
+        - {StoreRules, StoreContract},
+        key=lambda each: each.__name__,
+    )
+
+
+def test_the_contract_is_all_subjects():
+    """No class of rules is left out, and none has a rule of the same name as another."""
+    names = [name for each in subjects() for name in vars(each) if name.startswith("test_")]
+    assert sorted(names) == [name for name in dir(StoreContract) if name.startswith("test_")]
+    assert len(names) == len(set(names)) > 40
+
+
+@pytest.mark.parametrize("subject", subjects())
+def test_a_subject_of_the_contract_can_be_taken_alone(subject):
+    """Each class of rules needs a store and nothing else."""
+
+    class Alone(subject):
+        def make_store(self, **options):
+            return MemoryStore(**options)
+
+    for name in vars(subject):
+        if name.startswith("test_"):
+            getattr(Alone(), name)()

@@ -246,3 +246,19 @@ def test_what_a_transport_shows():
     _, other = recording_connection()
     other.leave()
     assert repr(other) == "<RecordingTransport left, 0 writes>"
+    assert repr(other.client) == "<RecordedClient left, 0 writes>"
+    assert repr(transport.client) == "<RecordedClient here, 1 writes>"
+
+
+def test_the_transport_shows_its_client():
+    """What a test reads and sets on the transport is that of the client's side."""
+    connection, transport = recording_connection()
+    transport.stalled, transport.outcome, transport.acknowledged_bytes = True, 3, 7
+    client = transport.client
+    assert (client.stalled, client.outcome, client.acknowledged_bytes) == (True, 3, 7)
+    assert (transport.stalled, transport.outcome, transport.acknowledged_bytes) == (True, 3, 7)
+    connection.send(Event("x"))
+    assert (client.writes, client.written) == (transport.writes, b"data: x\n\n")
+    assert client.events() == transport.events() == [Received("message", "x", "")]
+    client.stalled, client.outcome, client.acknowledged_bytes = False, None, 8
+    assert (transport.stalled, transport.outcome, transport.acknowledged_bytes) == (False, None, 8)

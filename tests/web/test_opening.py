@@ -115,7 +115,7 @@ def test_greeting_somebody_who_has_left():
     """What is sent to a stream that has ended is a failure with its reason, also where only its transport knows."""
     connection, transport = recording_connection()
     greeting = Greeting(connection)
-    transport._left = True
+    transport.client.left = True
     assert [failure.reason for failure in greeting.send(Event("x")).failures] == ["client"]
     connection.end("timeout")
     assert [failure.reason for failure in greeting.send(Event("x")).failures] == ["timeout"]
