@@ -28,6 +28,7 @@ from .errors import KeyShapeError
 __all__ = (
     "ANY",
     "DEFAULT_SCOPE",
+    "NO_KEYS",
     "AnyPart",
     "Audience",
     "Exclude",
@@ -47,11 +48,17 @@ __all__ = (
 # The scope of all connections when an application has only one.
 DEFAULT_SCOPE: Final = "default"
 
+# The exclusion of nothing.
+NO_KEYS: Final[frozenset[Any]] = frozenset()
+
 
 class _Any(Enum):
     """The type of :data:`ANY`; an enum stays one object through copy, pickle and a fork."""
 
     ANY = "any"
+
+    # An enum's own hash is a function in Python, called for each pattern that is made.
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return "ANY"
@@ -151,9 +158,12 @@ def as_audience(pattern: object, exclude: object = ()) -> Audience:
     Raises:
         KeyShapeError: when either has another shape.
     """
-    return Audience(
-        pattern if type(pattern) is Pattern else as_pattern(pattern),
-        frozenset() if exclude == () else as_exclusion(exclude),
+    return tuple.__new__(
+        Audience,
+        (
+            pattern if type(pattern) is Pattern else as_pattern(pattern),
+            NO_KEYS if exclude == () or exclude == NO_KEYS else as_exclusion(exclude),
+        ),
     )
 
 
@@ -211,8 +221,8 @@ def as_exclusion(value: object) -> Pattern | frozenset[Key]:
         isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], tuple)
     ):
         return as_pattern(value)
-    if value in ((), frozenset()):
-        return frozenset()
+    if value in ((), NO_KEYS):
+        return NO_KEYS
     if not isinstance(value, (tuple, list, set, frozenset)):
         raise KeyShapeError("exclude takes a set or list of keys, or one pattern", value)
     return frozenset([as_key(key) for key in value])

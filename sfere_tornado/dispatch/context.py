@@ -156,16 +156,25 @@ class Context:
         """Return what a stage may change, for :meth:`restore`; called before each stage."""
         # The long lists are kept, not copied: a copy for each effect would make a dispatch of many
         # effects quadratic.
+        dispatched = self._run.dispatched
         return (
-            (self.system.copy(), self.dispatch_data.copy(), self.notes.copy(), self.state),
-            (self.actions[:], self.effects, self.action, self.effect, self.result, self.halted),
-            (self.results, self.errors),
+            self.system.copy() if self.system else None,
+            self.dispatch_data.copy() if self.dispatch_data else None,
+            self.notes.copy() if self.notes else None,
+            self.state,
+            self.actions[:],
+            self.effects,
+            self.action,
+            self.effect,
+            self.result,
+            self.halted,
+            dispatched.results,
+            dispatched.errors,
         )
 
     def restore(self, before: tuple[Any, ...]) -> None:
         """Put back what was there before a stage that has failed."""
-        values, items, outcome = before
-        self.system, self.dispatch_data, self.notes, self.state = values
-        self.actions, self.effects, self.action, self.effect, self.result, self.halted = items
         dispatched = self._run.dispatched
-        dispatched.results, dispatched.errors = outcome
+        system, data, notes, self.state, *items, dispatched.results, dispatched.errors = before
+        self.system, self.dispatch_data, self.notes = system or {}, data or {}, notes or {}
+        self.actions, self.effects, self.action, self.effect, self.result, self.halted = items

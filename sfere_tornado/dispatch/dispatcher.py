@@ -89,6 +89,7 @@ class Dispatcher:
             spawn,
             report,
             awaiting,
+            self.registry.senders,
         )
         self._outer = (*interceptors, *self.registry.interceptors)
         self._chain = self.chain()

@@ -71,7 +71,7 @@ class Chain:
         RegistryError: when one of them has the wrong shape.
     """
 
-    __slots__ = ("innermost", "interceptors", *STAGES)
+    __slots__ = ("innermost", "interceptors", "passive", *STAGES)
 
     before_dispatch: tuple[Stage, ...]
     after_dispatch: tuple[Stage, ...]
@@ -103,6 +103,10 @@ class Chain:
             if name.startswith("after"):
                 stages.reverse()
             setattr(self, name, tuple(stages))
+        #: Whether no stage runs around a continuation that has effects and no actions.
+        self.passive: bool = not (
+            self.before_dispatch or self.after_dispatch or self.before_effect or self.after_effect
+        )
 
     def __repr__(self) -> str:
         return f"<Chain of {[interceptor.get('id') for interceptor in self.interceptors]}>"

@@ -60,6 +60,10 @@ class Registry:
         name: for people to read, in warnings and descriptions.
     """
 
+    #: The names of effects that are plain functions, read ``ctx.system["sse"]``, send to it, and do
+    #: nothing else with the context. A continuation of these needs no context of its own.
+    senders: frozenset[str] = frozenset()
+
     def __init__(self, name: str = "registry") -> None:
         self.name = name
         self.effects: dict[str, Entry] = {}
@@ -326,6 +330,7 @@ def merge(registries: Iterable[Registry]) -> Registry:
                 if name in entries:
                     _warn(f"{kind} {name!r}", registry.name, entries[name].registry)
                 entries[name] = entry
+        merged.senders = merged.senders - registry.effects.keys() | registry.senders
         merged.interceptors += registry.interceptors
         merged.innermosts += registry.innermosts
         if registry.schema is not None:

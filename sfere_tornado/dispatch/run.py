@@ -41,7 +41,7 @@ from .effect import Effect, as_effects
 from .placeholders import fill_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from .context import Kind
     from .dispatched import Phase, Spawn, Steps
@@ -57,6 +57,13 @@ log: logging.Logger = logging.getLogger("sfere_tornado.dispatch")
 MAX_EXPANSION_DEPTH: Final = 100
 
 
+#: Makes named tuples without their constructors, which are functions in Python.
+_new: Final = tuple.__new__
+
+#: What an effect is; anything else, such as a subclass of tuple, is looked at more closely.
+_EFFECT_TYPES: Final = (Effect, tuple)
+
+
 class Handlers:
     """What a dispatcher's registries hold, ready to be called.
 
@@ -68,6 +75,7 @@ class Handlers:
         spawn: starts a coroutine for the rest of a dispatch.
         report: told of each error, where a dispatch has no report of its own.
         awaiting: the kinds of dispatch whose stages may await; None for all.
+        senders: effects that only send to the target; see :attr:`.Registry.senders`.
     """
 
     __slots__ = (
@@ -76,6 +84,7 @@ class Handlers:
         "effects",
         "placeholders",
         "report",
+        "senders",
         "spawn",
         "to_state",
     )
@@ -89,6 +98,7 @@ class Handlers:
         spawn: Spawn,
         report: Callable[[DispatchError], object],
         awaiting: Collection[Kind] | None = None,
+        senders: Collection[str] = (),
     ) -> None:
         self.effects: Mapping[str, Callable[..., Any]] = effects
         self.actions: Mapping[str, Callable[..., Any]] = actions
@@ -97,6 +107,8 @@ class Handlers:
         self.spawn: Spawn = spawn
         self.report: Callable[[DispatchError], object] = report
         self.awaiting: Collection[Kind] | None = awaiting
+        # State and placeholders are made for each continuation, which an application may notice.
+        self.senders: Collection[str] = () if placeholders or to_state is not None else senders
 
 
 class Run:
@@ -163,6 +175,12 @@ class Run:
         """Dispatch a continuation; see :meth:`.Context.dispatch`."""
         ctx = self.ctx
         own_system, own_data = self._base or (ctx.system, ctx.dispatch_data)
+        if self.chain.passive and type(effects) is tuple:
+            for item in effects:
+                if type(item) is not Effect or item[0] not in self.handlers.senders:
+                    break
+            else:
+                return self._send(effects, {**own_system, **(system or {})})
         return Run(
             self.handlers,
             self.chain,
@@ -174,18 +192,32 @@ class Run:
             is_root=False,
         ).start(effects)
 
+    def _send(self, effects: tuple[Effect, ...], system: dict[str, Any]) -> Dispatched:
+        """Run a continuation of effects that only send, in the context of this dispatch.
+
+        No stage runs around it, and its effects change nothing in a context. So nothing can tell
+        that it has no context of its own, which would cost more than what it does.
+        """
+        ctx, handlers = self.ctx, self.handlers
+        dispatched = Dispatched([], [])
+        own, ctx.system = ctx.system, system
+        try:
+            for effect in effects:
+                try:
+                    value = handlers.effects[effect[0]](ctx, *effect[1:])
+                except OWN_FAULT as error:
+                    _record(DispatchError("effect", effect, error), dispatched, handlers.report)
+                else:
+                    dispatched.results.append(_new(Result, (effect, value)))
+        finally:
+            ctx.system = own
+        return dispatched
+
     def record(
         self, phase: Phase, item: Any, exception: BaseException, interceptor_id: Any = None
     ) -> None:
         """Collect an error and report it; see :meth:`.Context.record_error`."""
-        error = DispatchError(phase, item, exception, interceptor_id)
-        self.dispatched.errors.append(error)
-        try:
-            self.report(error)
-        except OWN_FAULT:
-            log.exception(
-                "reporting an error of phase %s failed; the error was %r", phase, exception
-            )
+        _record(DispatchError(phase, item, exception, interceptor_id), self.dispatched, self.report)
 
     def steps(self, effects: Effects) -> Steps:
         """Return the steps of the dispatch; see the module."""
@@ -215,7 +247,8 @@ class Run:
                     ctx.actions, handlers.placeholders, ctx.dispatch_data, self.record
                 )
             for item in ctx.actions:
-                if type(item) is not Effect or item[0] not in handlers.effects:
+                name = item[0] if type(item) in _EFFECT_TYPES and item else None
+                if type(name) is not str or name not in handlers.effects:
                     yield from self.expand()
                     break
             else:
@@ -255,18 +288,20 @@ class Run:
 
     def _run_effects(self) -> Steps:
         """Run the effects of the context."""
-        ctx, chain, handlers = self.ctx, self.chain, self.handlers.effects
+        ctx, handlers = self.ctx, self.handlers.effects
+        before, after = self.chain.before_effect, self.chain.after_effect
+        dispatched = self.dispatched
         self._base = (ctx.system.copy(), ctx.dispatch_data.copy())
         # Stages and handlers may change ctx.effects; the effects that run were decided before.
         for effect in tuple(ctx.effects):
             ctx.effect, ctx.result = effect, None
-            if chain.before_effect:
-                yield from self.run_stages("before_effect", chain.before_effect, effect)
+            if before:
+                yield from self.run_stages("before_effect", before, effect)
             if not ctx.halted:
                 waiting = False
                 try:
                     value = handlers[effect[0]](ctx, *effect[1:])
-                    if hasattr(type(value), "__await__") and is_awaitable(value):
+                    if value is not None and is_awaitable(value):
                         waiting = True
                         value = yield value
                 except OWN_FAULT as error:
@@ -275,43 +310,38 @@ class Run:
                         raise
                     self.record("effect", effect, error)
                 else:
-                    ctx.result = Result(effect, value)
-                    self.dispatched.results.append(ctx.result)
-            if chain.after_effect:
-                yield from self.run_stages("after_effect", chain.after_effect, effect)
+                    ctx.result = _new(Result, (effect, value))
+                    dispatched.results.append(ctx.result)
+            if after:
+                yield from self.run_stages("after_effect", after, effect)
         ctx.effect = ctx.result = None
 
-    def run_stages(self, phase: Phase, stages: tuple[Stage, ...], item: Any) -> Steps:
-        """Run the stages of one phase around an item."""
+    def run_stages(self, phase: Phase, stages: Iterable[Stage], item: Any) -> Steps | tuple[()]:
+        """Run the stages of one phase around an item; return the steps from the first wait on."""
         ctx, awaiting = self.ctx, self.handlers.awaiting
         may_await = awaiting is None or self.kind in awaiting
-        for interceptor_id, run, is_async in stages:
+        # One iterator, because the stages after one that waits go on with it.
+        left = iter(stages)
+        for interceptor_id, run, is_async in left:
             if is_async and not may_await:
                 continue
-            before, waiting = ctx.save(), False
+            before = ctx.save()
             try:
                 value = run(ctx)
                 if value is None or value is ctx:
                     continue
                 if is_awaitable(value):
-                    if not may_await:
-                        if hasattr(type(value), "close"):
-                            value.close()
-                        raise StageAwaitError(
-                            phase, interceptor_id, self.kind
-                        )  # as what the stage raises
-                    waiting = True
-                    value = yield value
-                    if value is None or value is ctx:
-                        continue
+                    if may_await:
+                        return _await_stage(self, phase, interceptor_id, item, before, value, left)
+                    if hasattr(type(value), "close"):
+                        value.close()
+                    raise StageAwaitError(phase, interceptor_id, self.kind)  # as the stage's own
                 error: BaseException = StageResultError(phase, interceptor_id, value)
             except OWN_FAULT as raised:
-                if waiting and isinstance(raised, ENDS):
-                    # The steps are closed: nothing goes on.
-                    raise
                 ctx.restore(before)
                 error = raised
             self.record(phase, item, error, interceptor_id)
+        return ()
 
     def _take(self, effects: Any) -> None:
         try:
@@ -319,6 +349,42 @@ class Run:
         except Exception as error:
             self.ctx.actions = []
             self.record("action", effects, error)
+
+
+def _record(
+    error: DispatchError, dispatched: Dispatched, report: Callable[[DispatchError], object]
+) -> None:
+    """Collect an error and report it."""
+    dispatched.errors.append(error)
+    try:
+        report(error)
+    except OWN_FAULT:
+        log.exception(
+            "reporting an error of phase %s failed; the error was %r", error.phase, error.exception
+        )
+
+
+def _await_stage(
+    run: Run,
+    phase: Phase,
+    interceptor_id: Any,
+    item: Any,
+    before: tuple[Any, ...],
+    awaitable: Awaitable[Any],
+    left: Iterator[Stage],
+) -> Steps:
+    """Wait for a stage, then run those that are left."""
+    error: BaseException | None = None
+    try:
+        value = yield awaitable
+        if value is not None and value is not run.ctx:
+            error = StageResultError(phase, interceptor_id, value)
+    except (Exception, SystemExit) as raised:
+        run.ctx.restore(before)
+        error = raised
+    if error is not None:
+        run.record(phase, item, error, interceptor_id)
+    yield from run.run_stages(phase, left, item)
 
 
 def _find_state(run: Run, to_state: Callable[[dict[str, Any]], Any]) -> Steps:

@@ -27,6 +27,7 @@ from ..dispatch import Effect, Registry
 from ..errors import EffectShapeError, KeyShapeError
 from ..keys import (
     DEFAULT_SCOPE,
+    NO_KEYS,
     Exclude,
     Key,
     KeyLike,
@@ -145,7 +146,7 @@ def broadcast(
     """
     options = {
         "pattern": as_pattern(pattern),
-        "exclude": frozenset() if exclude == () else as_exclusion(exclude),
+        "exclude": NO_KEYS if exclude == () else as_exclusion(exclude),
         "each": each,
     }
     if here:
@@ -262,7 +263,9 @@ class KeyedEffects(Registry):
         )
         if options.get("each"):
             return _to_each(ctx, fanout.connections, effects)
-        return _to_all(ctx, fanout, effects)
+        nested = ctx.dispatch(effects, system={"sse": fanout})
+        result = BroadcastResult(len(fanout.connections), (nested,), fanout)
+        return result if nested.task is None else _later(result, (nested,))
 
     def _with_connection(self, ctx: Context, key: Any, *effects: Effect) -> Dispatched | None:
         """Dispatch effects to the connections of exactly one key.
@@ -281,14 +284,6 @@ def _full_key(scope: Any, inner: Any) -> Key:
             "id_fn returned no scope; without one, strangers would share a key", inner
         )
     return as_key((scope, inner))
-
-
-def _to_all(
-    ctx: Context, fanout: Fanout, effects: tuple[Any, ...]
-) -> BroadcastResult | Awaitable[BroadcastResult]:
-    nested = ctx.dispatch(effects, system={"sse": fanout})
-    result = BroadcastResult(len(fanout.connections), (nested,), fanout)
-    return result if nested.task is None else _later(result, (nested,))
 
 
 def _to_each(

@@ -102,7 +102,8 @@ class Previews:
         payload = encode(event, self._max_event_size)
         if isinstance(target, Kept):
             target.check(event.id)
-            payload = target.history.with_next_id(payload)
+            if target.history.keeps(target.audience.pattern.category):
+                payload = target.history.with_next_id(payload)
         return {**_shown(_connections(target)), "bytes": len(payload)}
 
     def _close_sse(

@@ -49,7 +49,7 @@ class Receivers:
         """Return the fan-out to all connections of an audience."""
         connections = self._store.connections(audience.pattern, exclude=audience.exclude)
         history = self._history
-        if history is None or not history.keeps(audience.pattern.category):
+        if history is None:
             return Fanout(connections, self._writer)
         return Kept(connections, self._writer, history, audience)
 
@@ -71,6 +71,8 @@ class Receivers:
 
 class Kept(Fanout):
     """A fan-out whose events are kept for clients that come back, and get an id for that.
+
+    Those of a category of which the history keeps nothing are delivered as they are.
 
     Args:
         connections: the receivers that are here now.

@@ -123,6 +123,8 @@ class StreamEffects(Registry):
         max_event_size: bytes an event may have on the wire; a larger one is an error to the sender.
     """
 
+    senders = frozenset({"send"})
+
     def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__("sse")
         self._max_event_size = max_event_size

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..callbacks import MAX_CALLBACKS_IN_A_ROW, Callbacks
 from ..defaults import MAXSIZE, OnFull, SameKey
 from ..errors import KeyTakenError, StoreError, StoreFullError
-from ..keys import Key, Pattern, as_exclusion, as_key, as_pattern
+from ..keys import NO_KEYS, Key, Pattern, as_exclusion, as_key, as_pattern
 from .base import MAX_KEYS_PER_CONNECTION, CategoryRules, Cause, Removal, Store, one_of
 from .entries import Entries
 from .index import EVERYTHING
@@ -166,7 +166,7 @@ class IndexedStore(Store[C]):
         """Return the connections whose key matches, each once; see :meth:`.Store.connections`."""
         wanted = pattern if type(pattern) is Pattern else as_pattern(pattern)
         excluded: Pattern | Collection[Key] = (
-            () if exclude == () or exclude == frozenset() else as_exclusion(exclude)
+            () if exclude == () or exclude == NO_KEYS else as_exclusion(exclude)
         )
         ended = self._catch_up()
         members = self._entries.members(wanted, ended)

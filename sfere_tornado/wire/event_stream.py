@@ -75,7 +75,9 @@ class Event:
             raise EventError(
                 f"must be a str, not {type(self.data).__name__}; make it with data_text()", "data"
             )
-        check_fields(self.event, self.id, self.retry)
+        # Most events have data only; they are made without a further call.
+        if self.event is not None or self.id is not None or self.retry is not None:
+            check_fields(self.event, self.id, self.retry)
 
 
 def check_fields(

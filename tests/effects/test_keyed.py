@@ -18,11 +18,11 @@ from sfere_tornado import (
     sse_closed,
     with_connection,
 )
-from sfere_tornado.dispatch import Dispatcher
+from sfere_tornado.dispatch import Dispatcher, Effect
 from sfere_tornado.effects.keyed import KeyedEffects
 from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.effects.visit import visit_of
-from sfere_tornado.errors import EffectShapeError, KeyShapeError, KeyTakenError
+from sfere_tornado.errors import EffectShapeError, EventError, KeyShapeError, KeyTakenError
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
 
@@ -533,3 +533,76 @@ def test_with_connection_takes_no_pattern(wrong):
     """A pattern is refused where it is written."""
     with pytest.raises(KeyShapeError):
         with_connection(wrong, send("x"))
+
+
+# -- continuations of effects that only send
+
+
+class Outcomes:
+    """Dispatches that send by key to an open and a closed connection, with their errors."""
+
+    def __init__(self, **options):
+        self.room = Room(**options)
+        self.reports = []
+        _, self.transport = self.room.enter("ann")
+        self.room.store.put(key("brian"), recording_connection()[0])
+        self.room.store.peek(key("brian"))[0].close()
+
+    def of(self, *effects):
+        done = self.room.dispatch(effects, system={"db": 1}, report=self.reports.append)
+        nested = [result.value for result in done.results]
+        return [
+            (
+                [(each.effect, each.value.reached) for each in one.results],
+                [(error.phase, error.item, type(error.exception)) for error in one.errors],
+            )
+            for one in nested
+        ]
+
+
+@pytest.mark.parametrize("interceptors", [(), [{"before_effect": lambda ctx: None}]])
+def test_a_continuation_that_only_sends_is_like_any_other(interceptors, caplog):
+    """Results, errors, bytes and the log are the same with a stage around it and without."""
+    outcomes = Outcomes(interceptors=interceptors)
+    wrong = ("send", "x", {"event": "a\nb"})
+    assert outcomes.of(
+        with_connection(key("ann"), send("one"), Effect(wrong), send("two")),
+        broadcast(LOBBY, send("three"), exclude=[key("brian")]),
+    ) == [
+        ([(("send", "one"), 1), (("send", "two"), 1)], [("effect", wrong, EventError)]),
+        ([(("send", "three"), 1)], []),
+    ]
+    assert [event.data for event in outcomes.transport.events()] == ["one", "two", "three"]
+    assert outcomes.reports == []
+    assert [record.getMessage() for record in caplog.records] == ["effect failed for 'send'"]
+
+
+def test_a_continuation_that_only_sends_leaves_the_context_as_it_was():
+    """The effects after it, and an effect of the application in it, have the target they had."""
+    room = Room()
+    room.enter("ann")
+    room.dispatch([broadcast(LOBBY, send("x")), ("look", "after")], system={"sse": "own"})
+    assert room.seen == [("own", "after")]
+
+
+def test_an_effect_of_the_application_that_is_called_send_has_a_context_of_its_own(caplog):
+    """What it does to the context does not reach the dispatch that it continues."""
+    room = Room()
+    room.enter("ann")
+    own = Registry("own")
+
+    @own.effect("send")
+    def send_and_halt(ctx, data):
+        """Halt the continuation."""
+        ctx.halt()
+
+    @own.effect("look")
+    def look(ctx):
+        """Return whether the context is halted."""
+        return ctx.halted
+
+    dispatcher = Dispatcher([StreamEffects(), KeyedEffects(room.store), own])
+    done = dispatcher.dispatch([broadcast(LOBBY, send("x")), ("look",)])
+    assert [result.value for result in done.results][1:] == [False]
+    (warning,) = caplog.records
+    assert "effect 'send' of registry 'own' replaces" in warning.getMessage()
