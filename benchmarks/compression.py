@@ -152,9 +152,7 @@ KINDS: Final[dict[str, Callable[[], Iterator[dict[str, Any]]]]] = {
 def acknowledged(hub: Hub, kind: str) -> int:
     """Return the bytes that the clients of one kind have acknowledged."""
     found = hub.store.connections((ANY, (kind, ANY)))
-    for connection in found:
-        connection.read_acknowledged()
-    return sum(connection.acknowledged for connection in found)
+    return sum(connection.acknowledged() or 0 for connection in found)
 
 
 async def deliver(hub: Hub, kind: str, events: list[dict[str, Any]]) -> tuple[float, int]:

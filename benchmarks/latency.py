@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfere_tornado import broadcast, send
+from sfere_tornado.defaults import MAX_OUTBOX
 
 from .clients import text
 from .fanout import bare_loop, hub_dispatch
@@ -166,7 +167,7 @@ async def stall(at: Serving, count: int, number: int) -> Stalled:
         present, held, cut = [], 0, 0.0
         while stalled and len(present) < AT_MOST:
             held = max(held, *map(bytes_held, stalled))
-            full = [one for one in stalled if one.outbox + LARGE > one.max_outbox]
+            full = [one for one in stalled if one.outbox + LARGE > MAX_OUTBOX]
             began = time.monotonic()
             at.load.expect(at.streams)
             at.broadcast(LARGE)

@@ -95,7 +95,7 @@ class Serving:
 
 def stream_of(connection: Connection) -> IOStream:
     """Return Tornado's stream of a connection."""
-    return connection._transport._stream
+    return connection._outbox.transport._stream
 
 
 @asynccontextmanager

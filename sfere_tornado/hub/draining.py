@@ -211,7 +211,7 @@ class Draining:
             self._writer.flush()
             for connection in streams[step::steps]:
                 # A stream whose greeting is not written has got neither; the others have both.
-                missed = b"" if connection.live else _joined(fanout, waits[connection])
+                missed = b"" if connection.state.live else _joined(fanout, waits[connection])
                 connection.close(reason="shutdown", last_words=missed)
             if not len(self._streams):
                 return

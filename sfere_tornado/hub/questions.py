@@ -1,6 +1,6 @@
 """Ask the application whether clients may stay.
 
-How it works. While a question is open, the stream is held: events wait in its outbox. The answer
+How it works. While a question is open, the stream is paused: events wait in its outbox. The answer
 True writes them. False ends the stream and drops them, because the right was already in doubt when
 they came. A hook that fails, or does not answer in time, has not answered: the stream stays, the
 events are written, and the next heartbeat interval asks again.
@@ -66,8 +66,8 @@ class Questions:
         return connection in self._open
 
     def ask(self, connection: Connection, revalidate: Revalidate) -> None:
-        """Hold a stream, and ask whether its client may stay."""
-        connection.hold()
+        """Pause a stream, and ask whether its client may stay."""
+        connection.pause()
         question = self._open[connection] = _Question(self._timer())
         question.task = self._spawn(self._ask(connection, revalidate, question))
 
@@ -136,4 +136,4 @@ def _current_task() -> asyncio.Task[Any] | None:
 def _close(connection: Connection, question: _Question) -> None:
     if not question.closed.is_set():
         question.closed.set()
-        connection.release()
+        connection.resume()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..streams.connection import Connection
     from ..streams.writer import Writer
     from .life import Life
-    from .questions import Questions
+    from .questions import Questions, Revalidate
     from .watch import Watch
 
 __all__ = ("Streams",)
@@ -129,10 +129,20 @@ class Streams:
         self._visits[connection] = visit
         visit.admitted = True
 
-    def opened(self, connection: Connection, visit: Visit | None = None) -> None:
+    def opened(
+        self,
+        connection: Connection,
+        visit: Visit | None = None,
+        revalidate: Revalidate | None = None,
+    ) -> None:
         """Check from now on a stream whose response the present task began.
 
         It does nothing for a stream that has ended.
+
+        Args:
+            connection: the stream.
+            visit: what the hub knows of it.
+            revalidate: asks, at each heartbeat interval, whether the client may stay.
         """
         if connection.reason is not None:
             return
@@ -140,7 +150,7 @@ class Streams:
         visit.opened = True
         with suppress(RuntimeError):  # no event loop runs, in a test
             visit.opener = asyncio.current_task()
-        self._watch.add(connection)
+        self._watch.add(connection, revalidate)
         self._life.set_alarm()
 
     def end(self, connection: Connection) -> None:

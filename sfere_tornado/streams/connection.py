@@ -1,13 +1,14 @@
-"""One open event stream to one client: its state, its outbox, its end.
+"""One open event stream to one client: its state and its end.
 
 Sockets and HTTP belong to the :class:`~sfere_tornado.streams.transport.Transport`, keys and leases
 to the stores, and the time of writing to the :class:`~sfere_tornado.streams.writer.Writer`. The
 caller that makes a connection passes ``on_end``, which is told of the end.
 
-How it works. :attr:`Connection.write` is the transport's direct way while nothing waits for the
-client. The writer's loop calls it and nothing else. Events wait in the outbox while the connection
-is opening or held, or while the transport is still sending. They leave joined when the transport
-calls :meth:`Connection.drained`.
+How it works. :attr:`Connection.write` is the transport's direct way while the stream is *open*. The
+writer's loop calls it and nothing else. In every other :class:`~.states.State` events wait in the
+:class:`~.outbox.Outbox`. They leave joined when the state becomes *open* again. What leads from one
+state to another is one table, :data:`~.states.TRANSITIONS`; ``Connection._move`` is the only
+place that sets a state.
 
 Laws:
 
@@ -19,10 +20,12 @@ Laws:
 - **The outbox is bounded.** A client that does not read is cut at ``max_outbox`` bytes. It may come
   back.
 - **A client whose rights have ended gets nothing more**, not even what waits: with reason
-  ``revoked``, and when a held stream ends.
+  ``revoked``, and when a paused stream ends.
 - **Inside a loop over connections, taking raises nothing and ends nothing.**
   :meth:`Connection.take` returns False, and the writer calls :meth:`Connection.settle` after the
   loop.
+- **Connection and transport go in no circle of references.** The transport knows no connection, and
+  a connection that has ended has no transport: memory is freed without the cyclic collector.
 
 Not thread-safe: use a connection in the thread of its event loop.
 """
@@ -32,7 +35,6 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -41,18 +43,20 @@ from ..defaults import MAX_OUTBOX
 from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
 from ..wire.event_stream import Event, encode, retry
-from .delivery import Failure
+from .delivery import Failure, joined, report_last
+from .outbox import Outbox
+from .states import TRANSITIONS, Signal, State
 from .writer import AT_ONCE, NOT_NOW, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from ..keys import Key
     from ..reasons import Reason
     from .delivery import Delivery
     from .transport import KernelView, Transport
 
-__all__ = ("AWAY", "CATCH_UP", "Connection", "Health")
+__all__ = ("AWAY", "Connection", "Health")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.streams.connection")
 
@@ -61,17 +65,15 @@ log: logging.Logger = logging.getLogger("sfere_tornado.streams.connection")
 #: comes back without any delay.
 AWAY: Final = 2**31 - 1
 
-#: Bytes that leave together when a client catches up, 64 KiB. A newer event can replace one that
-#: waits, but not one that the transport has.
-CATCH_UP: Final = 64 * 1024
+#: The reasons of streams that did not take their events.
+_REASONS: Final[Mapping[State, Reason]] = {State.FULL: "slow", State.GONE: "client"}
 
 
 class Health(NamedTuple):
     """How a stream is doing."""
 
-    #: Bytes that wait for the client, and for how many of the hub's ticks nothing of them has gone.
+    #: Bytes that wait for the client.
     outbox: int
-    stalled_ticks: int
     #: What the kernel knows; None on platforms that do not tell, and once the stream has ended.
     kernel: KernelView | None
 
@@ -94,27 +96,16 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_failure",
         "_on_end",
-        "_on_way",
-        "_transport",
-        "_waiting",
+        "_outbox",
         "_writer",
-        "acknowledged",
-        "conflate",
         "data",
-        "ends_at",
         "expires_at",
-        "held",
-        "idle_ticks",
+        "idle",
         "key",
-        "live",
-        "max_outbox",
-        "outbox",
         "reason",
         "remote",
-        "revalidate",
-        "stalled_ticks",
+        "state",
         "step",
         "write",
     )
@@ -130,58 +121,46 @@ class Connection:
     ) -> None:
         #: The key under which the connection was first stored, or None.
         self.key: Key | None = None
-        #: Why the stream ended; None while it has not.
-        self.reason: Reason | None = None
-        #: Bytes accepted that the socket has not yet taken.
-        self.outbox: int = 0
+        #: The client's address.
+        self.remote: str = remote
         #: For the application, such as the user's record; the library never reads it.
         self.data: Any = None
+        #: When the client's rights end, on the hub's clock. The client is told to stay away then.
+        #: The application sets it.
+        self.expires_at: float = inf
+        #: What it does with an event.
+        self.state: State = State.OPENING
+        #: Why the stream ended; None while it has not.
+        self.reason: Reason | None = None
         #: For the writer: takes framed bytes, returns how many.
         self.write: Callable[[bytes], int] = _not_now
         #: For the writer: which compressed bytes the client can read.
         self.step: int = OPENING
-        #: The hub's ticks since the last write, and since the waiting bytes last got fewer.
-        self.idle_ticks: int = 0
-        self.stalled_ticks: int = 0
-        #: Bytes acknowledged when the hub last looked.
-        self.acknowledged: int = 0
-        #: When its lifetime ends, on the hub's clock. The stream is cut then; the client comes
-        #: back.
-        self.ends_at: float = inf
-        #: When the client's rights end, on the hub's clock. The client is told to stay away then.
-        #: The application sets it: ``connection.expires_at = hub.time() + seconds``.
-        self.expires_at: float = inf
-        #: Called at each heartbeat interval: may the client stay? None: not asked.
-        self.revalidate: Callable[[Connection], Coroutine[Any, Any, bool]] | None = None
-        #: Whether the first bytes, such as a replay, are written.
-        self.live: bool = False
-        #: Whether the client's rights are being checked, so that events wait.
-        self.held: bool = False
-        self.remote: str = remote
-        self.max_outbox: int = max_outbox
-        self.conflate: bool = conflate
+        #: For the watch: whether nothing was written since it last looked.
+        self.idle: bool = True
+        self._outbox = Outbox(max_outbox, conflate=conflate)
         self._on_end = on_end
         self._writer = writer
-        self._transport: Transport | None = None
-        # Events that wait, not framed, by name or by an object of their own. None: nothing must
-        # wait.
-        self._waiting: dict[Hashable, bytes] | None = {}
-        self._on_way = 0
-        self._failure: Reason | None = None
 
     def __repr__(self) -> str:
-        state = "opening" if self.opening else self.reason or "open"
+        state = self.reason or self.state.value
         return f"<Connection {state} key={self.key} remote={self.remote!r} outbox={self.outbox}>"
+
+    @property
+    def outbox(self) -> int:
+        """Bytes accepted that the socket has not yet taken."""
+        return self._outbox.size
+
+    @property
+    def drains(self) -> int:
+        """How often the transport has sent all of what the socket did not take."""
+        return self._outbox.drains
 
     @property
     def closed(self) -> bool:
         """Whether the stream has ended. Asks the transport too, which may know it earlier."""
-        return self.reason is not None or (self._transport is not None and self._transport.closed())
-
-    @property
-    def opening(self) -> bool:
-        """Whether the stream waits for its transport. Events delivered until then wait."""
-        return self._transport is None and self.reason is None
+        transport = self._outbox.transport
+        return self.reason is not None or (transport is not None and transport.closed())
 
     def open(self, transport: Transport, *, compressed: bool = False, live: bool = True) -> None:
         """Give the connection its transport, once, and write what waits.
@@ -197,32 +176,36 @@ class Connection:
         """
         if self.reason is not None:
             raise ConnectionClosedError(self.reason)
-        if self._transport is not None:
+        if not self._move(Signal.OPEN):
             raise RuntimeError(f"{self!r} has a transport already")
-        self._transport = transport
+        self._outbox.transport = transport
         self.step = BEHIND if compressed else PLAIN
         if live:
             self.go_live()
 
     def go_live(self) -> None:
         """Write what waits, after the opener's own bytes; does nothing after the end."""
-        if self.reason is None and self._transport is not None and self._transport.ready():
+        transport = self._outbox.transport
+        if transport is not None and transport.ready(self.drained):
             self.drained()
 
-    def hold(self) -> None:
-        """Make all events wait in the outbox until :meth:`release`.
+    def pause(self) -> None:
+        """Make all events wait in the outbox until :meth:`resume`.
 
         For the time in which it is not known whether the client may have them.
         """
-        self.held = True
-        self.write = _not_now
-        self._waiting = self._waiting or {}
+        self._move(Signal.PAUSE)
 
-    def release(self) -> None:
-        """Write what was held, in order, unless the transport or the opener is still busy."""
-        self.held = False
-        if self.live and not self._on_way:
-            self.drained()
+    def resume(self) -> None:
+        """Write what waited, in order, unless the transport or the opener is still busy."""
+        if self._move(Signal.RESUME):
+            self._catch_up()
+
+    def drained(self) -> None:
+        """Record that the transport has sent everything. Write the events that waited, joined."""
+        if self._move(Signal.DRAIN):
+            self._outbox.sent()
+            self._catch_up()
 
     def send(self, event: Event) -> Delivery:
         """Encode one event and deliver it to this client.
@@ -247,18 +230,11 @@ class Connection:
         """
         return self._writer.deliver([self], payload, name)
 
-    def take(
-        self,
-        payloads: Sequence[bytes],
-        names: Sequence[Hashable],
-        framed: bytes,
-        outcome: int | OSError,
-    ) -> bool:
+    def take(self, deliveries: Sequence[Delivery], framed: bytes, outcome: int | OSError) -> bool:
         """Take what :attr:`write` did not take whole, for the writer.
 
         Args:
-            payloads: the events, not framed.
-            names: for each the name under which it may be replaced, or None.
+            deliveries: whose events they are.
             framed: all of them, as ``write`` was given them.
             outcome: what ``write`` returned or raised.
 
@@ -266,46 +242,21 @@ class Connection:
             False when they were not taken. Call :meth:`settle` then, after any loop over
             connections.
         """
-        transport = self._transport
-        if self.reason is not None or self._failure is not None:
+        if self.state is State.OPEN:
+            waits = self._pass_on(deliveries, framed, outcome)
+        elif self.state in (State.FULL, State.GONE, State.ENDED):
             return False
-        if self._waiting is not None or transport is None:
-            return all(map(self._keep, payloads, names))
-        if isinstance(outcome, OSError):
-            return (
-                self._hand_over(transport, framed)
-                if transport.blocked(outcome)
-                else self._fail("client")
-            )
-        if outcome == NOT_NOW:
-            return self._hand_over(transport, transport.frame(self.alone(b"".join(payloads))))
-        return self._hand_over(transport, framed[outcome:])
+        else:
+            waits = self._keep(deliveries)
+        if waits:
+            for delivery in deliveries:
+                delivery.waited += 1
+        return waits is not None
 
     def settle(self) -> Reason:
         """End a stream that did not take its events; return the reason of its end."""
-        self.close(reason=self._failure or "error")
+        self.close(reason=_REASONS.get(self.state, "error"))
         return self.reason or "error"
-
-    def drained(self) -> None:
-        """Record that the transport has sent everything. Write the events that waited, joined."""
-        transport = self._transport
-        if self.reason is not None or self._failure is not None or transport is None:
-            return
-        self.outbox -= self._on_way
-        self._on_way = self.stalled_ticks = 0
-        self.live = True
-        if self.held:
-            return
-        while self._waiting:
-            if not self._hand_over(
-                transport, transport.frame(self.alone(self._next_joined(self._waiting)))
-            ):
-                self.settle()
-                return
-            if self._on_way:
-                return
-        self._waiting = None
-        self.write = transport.direct or _not_now
 
     def close(
         self, *, reconnect: bool = True, reason: Reason = "server", last_words: bytes = b""
@@ -313,9 +264,8 @@ class Connection:
         """End the stream from this side; a second call does nothing.
 
         Events that were delivered before are written first. Events that waited for a slow client
-        are written only by a clean end. A client that is held or revoked gets none of them. A
-        delivery of this turn lists in ``failures`` a client that did not get its events. An earlier
-        one counts a client for which its events waited as reached, and in ``waited``.
+        are written only by a clean end. A client that is paused or revoked gets none of them. A
+        delivery lists in ``failures`` each client that did not get its events.
 
         Args:
             reconnect: True cuts the stream: the client comes back after its reconnection time.
@@ -323,95 +273,50 @@ class Connection:
                 back after any end; a long reconnection time keeps it away).
             reason: the reason of the end; ``revoked`` says that the client's rights have ended.
             last_words: encoded events that a client gets before anything that waits, if it is cut
-                before it is :attr:`live`.
+                before its first bytes are written.
         """
-        if self.reason is not None:
+        state, transport = self.state, self._outbox.transport
+        if state is State.ENDED:
             return
-        transport, waiting, words = self._transport, self._waiting, b""
+        words = b""
+        waited: list[Delivery] = []
         handed: set[Delivery] = set()
-        if transport is not None and not self.held and reason != "revoked":
-            if not reconnect or waiting is None:
-                # A client that missed something gets nothing later: it must come back for that.
-                payloads = [*(waiting or {}).values()]
-                if self._writer.pending and self._failure is None and not transport.closed():
-                    pending, handed = self._writer.hand_out(self)
-                    payloads += pending
-                words = b"".join(payloads)
-            elif not self.live and transport.ready():
-                words = last_words
-        for delivery in handed:
-            # It is not done before the transport says what has become of these last events.
-            delivery.add_jobs(1)
+        if transport is None or state.paused or reason == "revoked":
+            pass
+        elif state is State.OPEN or (not reconnect and state in (State.GREETING, State.BUSY)):
+            # A client that missed something gets nothing later: it must come back for that.
+            payloads, waited = self._outbox.empty()
+            if self._writer.pending and not transport.closed():
+                pending, handed = self._writer.hand_out(self)
+                payloads += pending
+            words = b"".join(payloads)
+        elif state is State.GREETING and transport.ready(self.drained):
+            words = last_words
         self.end(reason)
-        report = partial(self._report, handed, reason)
+        report = partial(report_last, Failure(self.key, self, reason), waited, handed)
         if transport is not None and not reconnect:
             last = self.alone(words + retry(AWAY))
             transport.finish(transport.frame(last) + transport.last_frame, report)
         elif transport is not None:
-            sent = True
+            sent = not words
             if words:
                 with suppress(ConnectionError):
-                    sent = transport.write(transport.frame(self.alone(words)))
+                    sent = transport.write(transport.frame(self.alone(words)), self.drained)
             transport.abort()
             report(sent)
 
-    def _report(self, handed: Iterable[Delivery], reason: Reason, sent: bool) -> None:
-        """Complete deliveries whose events were the last of a stream."""
-        for delivery in handed:
-            if not sent:
-                delivery.failures.append(Failure(self.key, self, reason))
-            delivery.end_job()
-
     def end(self, reason: Reason) -> bool:
         """Record the end and call ``on_end``; return False if the stream had ended already."""
-        if self.reason is not None:
+        if not self._move(Signal.END):
             return False
         self.reason = reason
-        self.write = _not_now
-        self._waiting = {}
-        self.outbox = self._on_way = 0
+        _, waited = self._outbox.empty()
+        self._outbox.transport = None
+        report_last(Failure(self.key, self, reason), waited, (), sent=False)
         callback, self._on_end = self._on_end, None
         if callback is not None:
             # The code that ends many streams must be able to end the others, and this socket.
             call_guarded(log, "on_end callback", callback, self)
-        return True
-
-    def health(self) -> Health:
-        """Return how the stream is doing; asks the kernel, which costs a microsecond."""
-        transport = self._transport if self.reason is None else None
-        return Health(
-            self.outbox, self.stalled_ticks, None if transport is None else transport.kernel()
-        )
-
-    def read_acknowledged(self) -> bool:
-        """Return whether the peer's kernel has acknowledged bytes since the last call."""
-        seen = (
-            self._transport.acknowledged()
-            if self._transport is not None and self.reason is None
-            else None
-        )
-        if seen is None or seen <= self.acknowledged:
-            return False
-        self.acknowledged = seen
-        return True
-
-    def _keep(self, payload: bytes, name: Hashable) -> bool:
-        """Let an event wait."""
-        waiting = self._waiting
-        if waiting is None:  # never so: only asked while something waits
-            return False
-        place = name if name is not None and self.conflate else object()
-        # An event keeps its own place in the order; it does not take the place of the one it
-        # replaces.
-        replaced = waiting.pop(place, b"")
-        if replaced and self.step > BEHIND:
-            # Later compressed blocks must not refer to an event that this client never gets.
-            self.step = BEHIND
-        size = self.outbox - len(replaced) + len(payload)
-        if size > self.max_outbox:
-            return self._fail("slow")
-        waiting[place] = payload
-        self.outbox = size
         return True
 
     def alone(self, payload: bytes) -> bytes:
@@ -421,39 +326,78 @@ class Connection:
             return payload
         return compressor.independent(payload)
 
-    def _fail(self, reason: Reason) -> bool:
-        """Record why the stream must be settled, and write nothing more; return False."""
-        self._failure = reason
-        self.write = _not_now
-        return False
+    def acknowledged(self) -> int | None:
+        """Return the bytes that the client's kernel has acknowledged; None where not known."""
+        transport = self._outbox.transport
+        return None if transport is None else transport.acknowledged()
 
-    def _hand_over(self, transport: Transport, framed: bytes) -> bool:
-        """Give bytes to the transport; return False if it is closed."""
-        if self._waiting is None:
-            self._waiting = {}
-            self.write = _not_now
-        try:
-            gone = transport.write(framed)
-        except ConnectionError:
-            return self._fail("client")
-        if not gone:
-            self._on_way = len(framed)
-            self.outbox += len(framed)
-        elif not self._waiting:
-            self._waiting = None
-            self.write = transport.direct or _not_now
+    def health(self) -> Health:
+        """Return how the stream is doing; asks the kernel, which costs a microsecond."""
+        transport = self._outbox.transport
+        return Health(self.outbox, None if transport is None else transport.kernel())
+
+    def _move(self, signal: Signal) -> bool:
+        """Change the state by the table; return False if the signal changes nothing."""
+        state = TRANSITIONS.get((self.state, signal))
+        if state is None:
+            return False
+        self.state = state
+        self.write = _not_now
         return True
 
-    def _next_joined(self, waiting: dict[Hashable, bytes]) -> bytes:
-        """Take the next waiting events, up to :data:`CATCH_UP` bytes, at least one."""
-        payloads: list[bytes] = []
-        size = 0
-        for payload in waiting.values():
-            if payloads and size + len(payload) > CATCH_UP:
-                break
-            payloads.append(payload)
-            size += len(payload)
-        for place in tuple(islice(waiting, len(payloads))):
-            del waiting[place]
-        self.outbox -= size
-        return payloads[0] if len(payloads) == 1 else b"".join(payloads)
+    def _catch_up(self) -> None:
+        """Write what waits, if the state is open now, until the transport is busy."""
+        outbox, transport = self._outbox, self._outbox.transport
+        if self.state is not State.OPEN or transport is None:
+            return
+        while outbox:
+            try:
+                gone = outbox.send_next(transport, self._framed, self.drained)
+            except ConnectionError:
+                self._move(Signal.BREAK)
+                self.settle()
+                return
+            if not gone:
+                self._move(Signal.BLOCK)
+                return
+        self.write = transport.direct or _not_now
+
+    def _pass_on(
+        self, deliveries: Sequence[Delivery], framed: bytes, outcome: int | OSError
+    ) -> bool | None:
+        """Give the transport what the socket left over.
+
+        Returns:
+            True when it waits now, False when the socket took it, None when the client has gone.
+        """
+        transport = self._outbox.transport
+        if transport is None or (isinstance(outcome, OSError) and not transport.blocked(outcome)):
+            self._move(Signal.BREAK)
+            return None
+        if outcome == NOT_NOW:
+            rest = self._framed(joined(deliveries))
+        else:
+            rest = framed if isinstance(outcome, OSError) else framed[outcome:]
+        try:
+            if self._outbox.send(transport, rest, deliveries, self.drained):
+                return False
+        except ConnectionError:
+            self._move(Signal.BREAK)
+            return None
+        self._move(Signal.BLOCK)
+        return True
+
+    def _keep(self, deliveries: Sequence[Delivery]) -> bool | None:
+        """Let events wait; return None if they do not fit."""
+        replaced = self._outbox.keep(deliveries)
+        if replaced is None:
+            self._move(Signal.OVERFLOW)
+            return None
+        if replaced and self.step > BEHIND:
+            # Later compressed blocks must not refer to an event that this client never gets.
+            self.step = BEHIND
+        return True
+
+    def _framed(self, payload: bytes) -> bytes:
+        transport = self._outbox.transport
+        return b"" if transport is None else transport.frame(self.alone(payload))

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
     from ..keys import Key
     from ..reasons import Reason
 
-__all__ = ("Delivery", "Failure", "Receiver", "Wakeup")
+__all__ = ("Delivery", "Failure", "Receiver", "Wakeup", "joined", "report_last")
 
 
 class Receiver(Protocol):
@@ -22,20 +22,12 @@ class Receiver(Protocol):
     #: Takes framed bytes and returns how many it took. Any other number than all of them, and an
     #: OSError, is passed to :meth:`take`.
     write: Callable[[bytes], int]
-    #: Set to 0 with each write.
-    idle_ticks: int
+    #: Set to False with each write.
+    idle: bool
     #: Which compressed bytes it can read; see :mod:`.compression`.
     step: int
-    #: Bytes that wait for its socket.
-    outbox: int
 
-    def take(
-        self,
-        payloads: Sequence[bytes],
-        names: Sequence[Hashable],
-        framed: bytes,
-        outcome: int | OSError,
-    ) -> bool:
+    def take(self, deliveries: Sequence[Delivery], framed: bytes, outcome: int | OSError) -> bool:
         """Take what ``write`` left over; return False when the receiver must be settled."""
 
     def settle(self) -> Reason:
@@ -97,7 +89,9 @@ class Delivery:
         self.names: list[Hashable] = []
         #: Receivers that did not take them.
         self.failures: list[Failure] = []
-        #: Receivers whose socket did not take everything, so that some of it waits for them.
+        #: Receivers that were reached although their socket did not take everything at once. A
+        #: receiver whose stream ends while the events still wait moves to :attr:`failures`, also
+        #: after the delivery is done.
         self.waited: int = 0
         #: Whether everything has been written, waits for its receiver, or has failed.
         self.done: bool = False
@@ -148,6 +142,11 @@ class Delivery:
         if self._jobs <= 0:
             self.finish()
 
+    def lose(self, failure: Failure) -> None:
+        """Record that a receiver never gets the events, which have waited for it."""
+        self.waited -= 1
+        self.failures.append(failure)
+
     def finish(self) -> None:
         """Make the delivery done, and wake the tasks that wait for it."""
         self.done = True
@@ -158,3 +157,31 @@ class Delivery:
                 # and must not stop the writing for the others.
                 with suppress(RuntimeError):
                     wakeup.set_result(None)
+
+
+def joined(deliveries: Sequence[Delivery]) -> bytes:
+    """Return the events of deliveries as bytes, not framed; a single one is not copied."""
+    if len(deliveries) == 1:
+        payloads = deliveries[0].payloads
+        return payloads[0] if len(payloads) == 1 else b"".join(payloads)
+    return b"".join([payload for delivery in deliveries for payload in delivery.payloads])
+
+
+def report_last(
+    failure: Failure, waited: Iterable[Delivery], handed: Iterable[Delivery], sent: bool
+) -> None:
+    """Tell the deliveries of a stream that has ended what became of their events.
+
+    Args:
+        failure: what they are told if the socket did not take the events.
+        waited: deliveries of earlier turns, which are done.
+        handed: deliveries of this turn, which wait for the transport.
+        sent: whether the socket took the events.
+    """
+    if not sent:
+        for delivery in waited:
+            delivery.lose(failure)
+    for delivery in handed:
+        if not sent:
+            delivery.failures.append(failure)
+        delivery.end_job()

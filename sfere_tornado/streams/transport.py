@@ -24,7 +24,11 @@ class KernelView(NamedTuple):
 
 
 class Transport(Protocol):
-    """**Protocol:** the bytes' way to one client, as a connection needs it."""
+    """**Protocol:** the bytes' way to one client, as a connection needs it.
+
+    A transport knows no connection: both would keep each other alive until the cyclic collector
+    comes. What it tells, it tells the callbacks that it is given.
+    """
 
     #: Takes bytes in an HTTP/1.1 chunk and returns how many it took, or raises an OSError; None
     #: where there is no such way, or another framing. Called only while nothing waits.
@@ -37,19 +41,22 @@ class Transport(Protocol):
     def closed(self) -> bool:
         """Tell whether the way is closed, by whichever side."""
 
-    def ready(self) -> bool:
-        """Return whether all bytes are sent; if not, :meth:`.Connection.drained` is called then."""
+    def ready(self, drained: Callable[[], object]) -> bool:
+        """Return whether all bytes are sent; if not, ``drained`` is called once they are."""
 
     def blocked(self, error: OSError) -> bool:
         """Tell whether an error of ``direct`` says "not now", instead of "never again"."""
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, drained: Callable[[], object]) -> bool:
         """Take framed bytes.
 
+        Args:
+            data: the bytes.
+            drained: called once all of them are sent, if the transport is busy with them.
+
         Returns:
-            True when all of them are gone; False when the transport is busy with them, in which
-            case it calls :meth:`.Connection.drained` once they are, and must be given nothing more
-            until then.
+            True when all of them are gone; False when the transport is busy with them. It must be
+            given nothing more until it has called ``drained``.
 
         Raises:
             ConnectionError: when the way is closed.

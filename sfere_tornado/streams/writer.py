@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..defaults import SLICE
 from ..wire.framing import chunked
-from .delivery import Delivery, Failure
+from .delivery import Delivery, Failure, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -55,63 +55,46 @@ NOT_NOW: Final = -1
 class _Job:
     """Receivers with the same deliveries before them, and how far they have been written to."""
 
-    __slots__ = (
-        "before",
-        "delivery",
-        "framed",
-        "names",
-        "parts",
-        "payloads",
-        "position",
-        "receivers",
-    )
+    __slots__ = ("before", "deliveries", "framed", "position", "receivers", "writing")
 
     def __init__(
         self, before: _Job | None, delivery: Delivery, receivers: Sequence[Receiver]
     ) -> None:
         self.before = before
-        self.delivery = delivery
+        #: First to last. Only the last until :meth:`prepare`.
+        self.deliveries: Sequence[Delivery] = (delivery,)
         self.receivers = receivers
         self.position = 0
-        #: Parts that are being written: one inside another when the callback of an end flushes.
-        self.parts = 0
-        self.payloads: Sequence[bytes] = ()
-        self.names: Sequence[Hashable] = ()
+        #: Calls that are writing it: one inside another when the callback of an end flushes.
+        self.writing = 0
         #: None where every receiver has to take the events themselves.
         self.framed: bytes | None = b""
 
-    def deliveries(self) -> list[Delivery]:
-        """Return the deliveries, first to last."""
-        found, job = [], self
-        while job is not None:
-            found.append(job.delivery)
-            job = job.before  # type: ignore[assignment]  # the last one has none
-        found.reverse()
-        return found
-
     def prepare(self, compressor: SharedCompressor | None) -> list[_Job]:
         """Join and frame the events; return one job for each kind of bytes, such as compressed."""
-        deliveries = self.deliveries()
-        if len(deliveries) == 1:
-            self.payloads, self.names = deliveries[0].payloads, deliveries[0].names
-        else:
-            self.payloads = [payload for delivery in deliveries for payload in delivery.payloads]
-            self.names = [name for delivery in deliveries for name in delivery.names]
-        joined = self.payloads[0] if len(self.payloads) == 1 else b"".join(self.payloads)
+        if self.before is not None:
+            chain, job = [*self.deliveries], self.before
+            while job is not None:
+                # A job before this one may be prepared already; its last delivery is its own.
+                chain.append(job.deliveries[-1])
+                job = job.before  # type: ignore[assignment]  # the first one has none
+            chain.reverse()
+            self.deliveries = chain
+        events = joined(self.deliveries)
         if compressor is None:
-            self.framed = chunked(joined)
-            parts = [self]
+            self.framed = chunked(events)
+            jobs = [self]
         else:
-            parts = [self._part(share) for share in compressor.shares(joined, self.receivers)]
-        for delivery in deliveries:
-            delivery.add_jobs(len(parts))
-        return parts
+            jobs = [self._copy(share) for share in compressor.shares(events, self.receivers)]
+        for delivery in self.deliveries:
+            delivery.add_jobs(len(jobs))
+        return jobs
 
-    def _part(self, share: Share[Receiver]) -> _Job:
-        part = _Job(self.before, self.delivery, share.receivers)
-        part.payloads, part.names = self.payloads, self.names
-        part.framed = None if share.data is None else chunked(share.data)
-        return part
+    def _copy(self, share: Share[Receiver]) -> _Job:
+        job = _Job(None, self.deliveries[-1], share.receivers)
+        job.deliveries = self.deliveries
+        job.framed = None if share.data is None else chunked(share.data)
+        return job
 
 
 class _Index:
@@ -154,12 +137,12 @@ class Writer:
         "_call_soon",
         "_create_future",
         "_gathered",
-        "_held",
         "_index",
         "_jobs",
         "_scheduled",
         "_sealed",
         "_served",
+        "_size",
         "_writing",
         "compressor",
         "slice_size",
@@ -174,7 +157,7 @@ class Writer:
         self._create_future: Callable[[], Wakeup] | None = None
         #: What was delivered in this turn, and how many bytes that is.
         self._gathered: list[Delivery] = []
-        self._held = 0
+        self._size = 0
         self._jobs: deque[_Job] = deque()
         # None until a stream ends.
         self._index: _Index | None = None
@@ -243,8 +226,8 @@ class Writer:
             self._gathered.append(delivery)
         delivery.payloads.append(payload)
         delivery.names.append(name)
-        self._held += len(payload)
-        if not self._writing and (self._held > MAX_TURN or self._call_soon is None):
+        self._size += len(payload)
+        if not self._writing and (self._size > MAX_TURN or self._call_soon is None):
             self.flush()
         elif self._call_soon is not None and not self._scheduled:
             self._scheduled = True
@@ -264,7 +247,8 @@ class Writer:
         """Return what was delivered to a receiver and is not yet written, and the deliveries.
 
         The order is that of delivery. The caller writes it: the last events of a stream that ends
-        must not wait, and those of the other receivers need not be written for them.
+        must not wait, and those of the other receivers need not be written for them. The caller
+        also ends a job of each delivery, when it knows what has become of the events.
         """
         payloads: list[bytes] = []
         handed: set[Delivery] = set()
@@ -272,13 +256,16 @@ class Writer:
         index.extend(self._jobs, self._gathered)
         for job, place in index.jobs.get(receiver, ()):
             if place >= job.position:
-                payloads += job.payloads
-                handed.update(job.deliveries())
+                for delivery in job.deliveries:
+                    payloads += delivery.payloads
+                handed.update(job.deliveries)
         for delivery in index.deliveries.get(receiver, ()):
             payloads += delivery.payloads
             handed.add(delivery)
         if payloads:
             self._served[receiver] = handed
+            for delivery in handed:
+                delivery.add_jobs(1)
             # Later events for the same receivers make a new delivery: this receiver does not get
             # them.
             self._sealed = True
@@ -293,14 +280,14 @@ class Writer:
 
     def _write(self, limit: int | None) -> None:
         if not self._jobs:
-            gathered, self._gathered, self._held = self._gathered, [], 0
+            gathered, self._gathered, self._size = self._gathered, [], 0
             self._index = None
             # Under constant load something is always pending, so what is done is dropped here.
             if self._served:
                 self._served = {
-                    one: handed
-                    for one, handed in self._served.items()
-                    if not all(each.done for each in handed)
+                    receiver: handed
+                    for receiver, handed in self._served.items()
+                    if not all(delivery.done for delivery in handed)
                 }
             try:
                 self._jobs.extend(_plan(gathered, self.compressor))
@@ -311,13 +298,15 @@ class Writer:
             job = self._jobs[0]
             begin = job.position
             end = len(job.receivers) if limit is None else min(begin + limit, len(job.receivers))
-            part = job.receivers if end - begin == len(job.receivers) else job.receivers[begin:end]
+            receivers = job.receivers
+            if end - begin < len(receivers):
+                receivers = receivers[begin:end]
             job.position = end
             if end == len(job.receivers):
                 self._jobs.popleft()
             if limit is not None:
-                limit -= len(part)
-            _send(job, part, self._served)
+                limit -= len(receivers)
+            _send(job, receivers, self._served)
         if not self.pending:
             self._served.clear()
             self._index = None
@@ -327,6 +316,10 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
     """Return the jobs of a turn, by receivers that have the same deliveries before them."""
     if len(gathered) == 1:
         jobs = [_Job(None, gathered[0], gathered[0].receivers)]
+        if compressor is None and gathered[0].receivers:
+            # Most turns. To plan and to write are one job here.
+            jobs[0].framed = chunked(joined(gathered))
+            return jobs
     else:
         last_of: dict[Receiver, _Job] = {}
         for delivery in gathered:
@@ -342,7 +335,7 @@ def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> 
         for receiver, job in last_of.items():
             job.receivers.append(receiver)  # type: ignore[attr-defined]  # made above, as a list
         jobs = list(dict.fromkeys(last_of.values()))
-    jobs = [part for job in jobs if job.receivers for part in job.prepare(compressor)]
+    jobs = [ready for job in jobs if job.receivers for ready in job.prepare(compressor)]
     for delivery in gathered:
         delivery.end_job()
     return jobs
@@ -371,37 +364,38 @@ def _give_up(gathered: Sequence[Delivery]) -> None:
         delivery.finish()
 
 
-def _send(job: _Job, part: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]) -> None:
+def _send(
+    job: _Job, receivers: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]
+) -> None:
     """Write a job to some of its receivers, and end those that did not take it."""
-    job.parts += 1
-    deliveries = job.deliveries()
+    job.writing += 1
     try:
-        for receiver in _missed(job, deliveries, _write_each(job, part), served):
-            failure = Failure(receiver.key, receiver, receiver.settle())
-            handed_out = served.get(receiver, ())
-            for delivery in deliveries:
-                if delivery not in handed_out:
-                    delivery.failures.append(failure)
+        troubled = _write_each(job.framed, receivers)
+        if troubled:
+            _settle(job, _missed(job, troubled, served), served)
     finally:
         # Also after an exception: a task that awaits a delivery must not wait for ever.
-        job.parts -= 1
-        if job.position == len(job.receivers) and not job.parts:
-            for delivery in deliveries:
+        job.writing -= 1
+        if job.position == len(job.receivers) and not job.writing:
+            for delivery in job.deliveries:
                 delivery.end_job()
 
 
-def _write_each(job: _Job, part: Sequence[Receiver]) -> list[tuple[Receiver, int | OSError]]:
+def _write_each(
+    framed: bytes | None, receivers: Sequence[Receiver]
+) -> list[tuple[Receiver, int | OSError]]:
     """Call each receiver's ``write``; return those that did not take all, with the outcome."""
-    if job.framed is None:
-        return [(receiver, NOT_NOW) for receiver in part]
-    framed, size = job.framed, len(job.framed)
+    if framed is None:
+        return [(receiver, NOT_NOW) for receiver in receivers]
+    size = len(framed)
     troubled: list[tuple[Receiver, int | OSError]] = []
-    for receiver in part:
-        receiver.idle_ticks = 0
+    for receiver in receivers:
+        receiver.idle = False
         try:
             sent = receiver.write(framed)
         except OSError as error:
-            troubled.append((receiver, error))
+            # Its traceback would keep this frame, and with it the receivers, in a circle.
+            troubled.append((receiver, error.with_traceback(None)))
             continue
         if sent != size:
             troubled.append((receiver, sent))
@@ -410,7 +404,6 @@ def _write_each(job: _Job, part: Sequence[Receiver]) -> list[tuple[Receiver, int
 
 def _missed(
     job: _Job,
-    deliveries: Sequence[Delivery],
     troubled: Sequence[tuple[Receiver, int | OSError]],
     served: Mapping[Receiver, set[Delivery]],
 ) -> list[Receiver]:
@@ -419,21 +412,30 @@ def _missed(
     failed: list[Receiver] = []
     for receiver, outcome in troubled:
         if receiver in served:
-            if not served[receiver].issuperset(deliveries):
+            if not served[receiver].issuperset(job.deliveries):
                 failed.append(receiver)
             continue
         try:
-            taken = receiver.take(job.payloads, job.names, framed, outcome)
+            taken = receiver.take(job.deliveries, framed, outcome)
         except Exception:
             # A fault in one transport must not keep the event from the receivers after it.
             log.exception("%r failed to take an event; its stream ends", receiver)
             taken = False
         if not taken:
             failed.append(receiver)
-        elif receiver.outbox:
-            for delivery in deliveries:
-                delivery.waited += 1
     return failed
+
+
+def _settle(
+    job: _Job, failed: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]
+) -> None:
+    """End streams that did not take their events, and tell the deliveries."""
+    for receiver in failed:
+        failure = Failure(receiver.key, receiver, receiver.settle())
+        handed_out = served.get(receiver, ())
+        for delivery in job.deliveries:
+            if delivery not in handed_out:
+                delivery.failures.append(failure)
 
 
 #: For connections without a hub: whatever they are given is written at once.

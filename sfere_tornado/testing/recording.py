@@ -130,6 +130,7 @@ class RecordingTransport:
         #: None.
         self.ending: Literal["finished", "aborted"] | None = None
         self._finishing: Callable[[bool], object] | None = None
+        self._drained: Callable[[], object] | None = None
         self._busy = False
         # What a send on the direct way did not take: the connection must go on with it, and with
         # nothing else.
@@ -183,7 +184,9 @@ class RecordingTransport:
         """Let the client take what is on its way; the connection is called, and may write again."""
         self._busy = False
         self._finished(sent=True)
-        self.connection.drained()
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained()
 
     def break_silently(self) -> None:
         """Let the client vanish unnoticed: only the next write finds out."""
@@ -201,15 +204,17 @@ class RecordingTransport:
         """Return whether the way is closed, by whichever side."""
         return self.client.left or self.ending is not None
 
-    def ready(self) -> bool:
-        """Return whether nothing is on its way."""
+    def ready(self, drained: Callable[[], object] = lambda: None) -> bool:
+        """Return whether nothing is on its way; if something is, :meth:`drain` calls ``drained``."""
+        if self._busy:
+            self._drained = drained
         return not self._busy
 
     def blocked(self, error: OSError) -> bool:
         """Return whether an error of the direct way means "not now"."""
         return isinstance(error, BlockingIOError)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, drained: Callable[[], object] = lambda: None) -> bool:
         """Record bytes; return True if all are taken, which a stalled client does not.
 
         Raises:
@@ -223,6 +228,7 @@ class RecordingTransport:
         self._rest = b""
         self.client.writes.append(data)
         self._busy = self.client.stalled
+        self._drained = drained if self._busy else None
         return not self._busy
 
     def finish(self, data: bytes, done: Callable[[bool], object] = lambda sent: None) -> None:

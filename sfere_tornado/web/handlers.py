@@ -230,14 +230,13 @@ class SSEMixin(InterceptorMixin):
             stream,
             on_open=self.on_open,
             on_gap=self.on_gap,
+            revalidate=(None if type(self).revalidate is SSEMixin.revalidate else self.revalidate),
             returned=returned,
             ends=ends,
         )
         # This coroutine is there as long as the stream; the effects need not be.
         del returned
         connection = opening.connection
-        if type(self).revalidate is not SSEMixin.revalidate:
-            connection.revalidate = self.revalidate
         self._opener.begin()
         try:
             await self._open_or_refuse(hub, opening, ends=ends)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..effects.visit import Visit
     from ..history import Mark
     from ..hub import Hub
+    from ..hub.questions import Revalidate
     from ..wire.compression import SharedCompressor
 
 __all__ = ("EVENT_STREAM_HEADERS", "Opener", "Opening", "last_event_id", "set_stream_headers")
@@ -105,6 +106,7 @@ class Opening:
         stream: Tornado's stream of the request.
         on_open: returns the effects that greet the client.
         on_gap: returns the effects for a client whose missed events are not kept any more.
+        revalidate: asks, at each heartbeat interval, whether the client may stay; None asks not.
         returned: effects of a verb method, which come before those of ``on_open``; None where no
             verb method has returned any.
         ends: whether the stream ends with the returned effects; ``on_open`` is not called then.
@@ -118,6 +120,7 @@ class Opening:
         "_on_open",
         "_released",
         "_returned",
+        "_revalidate",
         "_stream",
         "connection",
         "transport",
@@ -131,6 +134,7 @@ class Opening:
         *,
         on_open: Callable[[Connection], Effects | Awaitable[Effects]],
         on_gap: Callable[[Connection, str], Effects | Awaitable[Effects]],
+        revalidate: Revalidate | None = None,
         returned: Effects = None,
         ends: bool = False,
     ) -> None:
@@ -149,6 +153,7 @@ class Opening:
         self._stream = stream
         self._on_open = on_open
         self._on_gap = on_gap
+        self._revalidate = revalidate
         self._returned = returned
         self._ends = ends
         self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -208,14 +213,13 @@ class Opening:
         handler.flush()
         tune(self._stream, settings)
         transport = self.transport = StreamTransport(
-            connection,
             self._stream,
             settings,
             http_1_1=handler.request.version == "HTTP/1.1",
             on_closed=handler.on_connection_close,
         )
         if visit is not None:
-            hub.streams.opened(connection, visit)
+            hub.streams.opened(connection, visit, self._revalidate)
         connection.open(transport, compressed=compressed is not None, live=visit is None)
         transport.start_reading()
 
@@ -235,7 +239,11 @@ class Opening:
 
     def socket_closed(self) -> None:
         """End the stream, and let go of its request, now or soon."""
-        self.connection.end("timeout" if has_vanished(self._stream) else "client")
+        transport = self.transport
+        overrun = transport is not None and transport.overrun
+        self.connection.end(
+            "error" if overrun else "timeout" if has_vanished(self._stream) else "client"
+        )
         self._hub.streams.let_go(self._release)
 
     async def closed(self) -> None:

@@ -17,6 +17,7 @@ import asyncio
 import errno
 import socket
 from contextlib import suppress
+from functools import partial
 from ssl import SSLWantReadError, SSLWantWriteError
 from struct import unpack_from
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tornado.iostream import IOStream
 
     from ..config import StreamConfig
-    from ..streams.connection import Connection
 
 __all__ = ("StreamTransport", "has_left", "has_vanished", "stream_of", "tune")
 
@@ -61,7 +61,6 @@ class StreamTransport:
     """The bytes' way to one client.
 
     Args:
-        connection: whose way this is; its ``drained`` is called when the stream has drained.
         stream: Tornado's stream, after the response's headers were given to it.
         settings: ``max_unread``, bytes a client may send on an open event stream before it is cut
             (no client has reason to send any), and ``linger``, seconds that a clean end waits for
@@ -72,7 +71,7 @@ class StreamTransport:
     """
 
     __slots__ = (
-        "_connection",
+        "__weakref__",
         "_lingering",
         "_on_closed",
         "_settings",
@@ -85,7 +84,6 @@ class StreamTransport:
 
     def __init__(
         self,
-        connection: Connection,
         stream: IOStream,
         settings: StreamConfig,
         *,
@@ -97,7 +95,6 @@ class StreamTransport:
         self.direct: Callable[[bytes], int] | None = stream.socket.send if http_1_1 else None
         self.frame: Callable[[bytes], bytes] = chunked if http_1_1 else unframed
         self.last_frame = LAST_CHUNK if http_1_1 else b""
-        self._connection = connection
         self._stream = stream
         self._settings = settings
         self._unread = 0
@@ -116,11 +113,16 @@ class StreamTransport:
         """Return whether the stream is closed, by either side."""
         return self._stream.closed()
 
-    def ready(self) -> bool:
-        """Return whether Tornado's buffer is empty; otherwise call the connection once it is."""
+    @property
+    def overrun(self) -> bool:
+        """Whether the client has sent more than ``max_unread`` bytes."""
+        return self._unread > self._settings.max_unread
+
+    def ready(self, drained: Callable[[], object]) -> bool:
+        """Return whether Tornado's buffer is empty; otherwise call ``drained`` once it is."""
         if not self._stream.writing():
             return True
-        self._stream.write(b"").add_done_callback(self._written)
+        self._stream.write(b"").add_done_callback(partial(_if_written, drained))
         return False
 
     def blocked(self, error: OSError) -> bool:
@@ -132,7 +134,7 @@ class StreamTransport:
             error, (BlockingIOError, InterruptedError, SSLWantWriteError, SSLWantReadError)
         )
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, drained: Callable[[], object]) -> bool:
         """Write framed bytes; see :meth:`sfere_tornado.streams.transport.Transport.write`."""
         stream = self._stream
         try:
@@ -145,7 +147,7 @@ class StreamTransport:
             raise ConnectionResetError("the client closed the connection")
         if not stream.writing():
             return True
-        future.add_done_callback(self._written)
+        future.add_done_callback(partial(_if_written, drained))
         return False
 
     def finish(self, data: bytes, done: Callable[[bool], object]) -> None:
@@ -218,12 +220,10 @@ class StreamTransport:
             self._tell_closed()
             return
         self._unread += len(future.result())
-        if self._unread <= self._settings.max_unread:
+        if self.overrun:
+            self.abort()
+        else:
             self.start_reading()
-            return
-        self._connection.close(reason="error")
-        # A connection that ended cleanly before ignores that, and nothing reads from here on.
-        self.abort()
 
     def _tell_closed(self) -> None:
         if self._lingering is not None:
@@ -232,10 +232,6 @@ class StreamTransport:
         if callback is not None:
             callback()
 
-    def _written(self, future: asyncio.Future[None]) -> None:
-        if _was_written(future):
-            self._connection.drained()
-
     def _end_sending(self, future: asyncio.Future[None]) -> None:
         # Closing now would be wrong: bytes of the client that were not read make the kernel
         # send RST, and RST may overtake the last chunk. The client's own FIN, or the hub's bound on
@@ -243,6 +239,11 @@ class StreamTransport:
         if not self._stream.closed():
             with suppress(OSError):
                 socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
+
+
+def _if_written(drained: Callable[[], object], future: asyncio.Future[None]) -> None:
+    if _was_written(future):
+        drained()
 
 
 def _was_written(future: asyncio.Future[None]) -> bool:

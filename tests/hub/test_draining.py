@@ -297,7 +297,7 @@ def test_who_is_held_is_cut_without_a_word():
         hub = Hub()
         hub.start()
         connection, transport = enter(hub, "brian")
-        connection.hold()
+        connection.pause()
         await hub.drain(window=0, timeout=5, farewell=send("restarting"))
         return connection, transport
 
@@ -569,8 +569,8 @@ def test_a_question_about_rights_that_hangs_holds_the_end_up_no_longer_than_anyb
         hub = Hub(HubConfig(stream=StreamConfig(heartbeat=1.0, revalidate_timeout=0.1)))
         hub.start()
         connection, transport = enter(hub, "brian")
-        connection.revalidate = revalidate
-        await eventually(lambda: connection.held, patience=5)
+        hub.streams._watch.streams[connection].revalidate = revalidate
+        await eventually(lambda: connection.state.paused, patience=5)
         connection.deliver(b"data: secret\n\n")
         began = time.monotonic()
         await (hub.drain(window=0, timeout=60) if end == "drain" else hub.stop())

@@ -583,7 +583,7 @@ def test_revoking_writes_what_was_dispatched_before_and_nothing_later():
                 transports[name].stalled = True
                 await hub.dispatch(with_connection(connection.key, send("on its way")))
             if name == "doubted":
-                connection.hold()
+                connection.pause()
         hub.dispatch(broadcast((ANY, ("lobby", ANY)), send("banned")))
         assert hub.revoke((ANY, ("lobby", ANY))) == 3
         await asyncio.sleep(0)

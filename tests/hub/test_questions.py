@@ -96,8 +96,8 @@ def test_nothing_that_waited_is_written_when_the_answer_is_no():
         await bureau.answer(False)
         assert (connection.reason, transport.ending) == ("revoked", "finished")
         assert transport.written == AWAY_BLOCK
-        # Where it waited it had been taken; what comes now is not.
-        assert (delivery.reached, connection.deliver(b"late").reached) == (1, 0)
+        # It waited and is lost; what comes now is not taken.
+        assert (delivery.reached, connection.deliver(b"late").reached) == (0, 0)
         assert connection not in bureau.questions
 
     asyncio.run(main())

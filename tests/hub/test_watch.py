@@ -42,15 +42,19 @@ class Ward:
             self.loop.run_until_complete(asyncio.wait({task}))
         return len(asked)
 
-    def open(self, name="brian"):
+    def open(self, name="brian", revalidate=None):
         def ended(connection):
             self.watch.remove(connection)
             self.store.purge_connection(connection)
 
         connection, transport = recording_connection(writer=self.writer, on_end=ended)
         self.store.put(Key("default", ("lobby", name)), connection)
-        self.watch.add(connection)
+        self.watch.add(connection, revalidate)
         return connection, transport
+
+    def watched(self, connection):
+        """Return what the watch knows of a stream."""
+        return self.watch.streams[connection]
 
     def holds(self, connection):
         return bool(self.store.keys_of(connection))
@@ -189,7 +193,7 @@ def test_a_client_that_takes_nothing_is_cut_after_the_stall_time():
     connection.deliver(b"data: x\n\n")
     ward.tick(6)
     assert connection.reason is None
-    assert connection.health().stalled_ticks == 6
+    assert ward.watched(connection).stalled_ticks == 6
     ward.tick()
     assert (connection.reason, transport.ending) == ("slow", "aborted")
 
@@ -216,7 +220,8 @@ def test_a_client_that_drains_begins_anew():
         ward.tick(5)
         transport.stalled = False
         transport.drain()
-    assert (connection.reason, connection.stalled_ticks) == (None, 0)
+    ward.tick()
+    assert (connection.reason, ward.watched(connection).stalled_ticks) == (None, 0)
 
 
 # -- lifetimes
@@ -227,7 +232,7 @@ def test_max_age_cuts_so_that_the_client_comes_back():
     ward = Ward(max_age=1000.0)
     opened = [ward.open(str(n)) for n in range(100)]
     began = ward.clock()
-    ends = [connection.ends_at - began for connection, _ in opened]
+    ends = [ward.watched(connection).ends_at - began for connection, _ in opened]
     assert min(ends) >= 1000 * (1 - AGE_JITTER)
     assert max(ends) <= 1000
     assert max(ends) - min(ends) > 100
@@ -271,14 +276,13 @@ def test_rights_that_end_at_a_time_end_the_stream_before_anything_more_is_writte
 def test_the_application_is_asked_at_each_heartbeat_interval_however_busy_the_stream(busy):
     """Rights end on busy streams too; nobody is asked twice in one interval."""
     ward = Ward()
-    connection, transport = ward.open()
     asked = []
 
     async def revalidate(connection):
         asked.append(ward.clock())
         return len(asked) < 4
 
-    connection.revalidate = revalidate
+    connection, transport = ward.open(revalidate=revalidate)
     for _ in range(TICKS_PER_HEARTBEAT * 4):
         if busy:
             connection.deliver(b"data: x\n\n")
@@ -290,20 +294,19 @@ def test_the_application_is_asked_at_each_heartbeat_interval_however_busy_the_st
     assert {b - a for a, b in itertools.pairwise(asked)} == {TICKS_PER_HEARTBEAT * TICK}
     assert (connection.reason, transport.ending) == ("revoked", "finished")
     assert transport.written.endswith(b"retry: %d\n\n" % AWAY)
-    assert ward.watch._looks == {}
+    assert not ward.watch.streams
 
 
 def test_while_the_application_is_asked_nothing_is_written():
     """The heartbeat of that tick waits too, and follows a yes."""
     ward = Ward()
-    connection, transport = ward.open()
 
     async def revalidate(connection):
         return True
 
-    connection.revalidate = revalidate
-    while not connection.held:
-        connection.idle_ticks = TICKS_PER_HEARTBEAT
+    connection, transport = ward.open(revalidate=revalidate)
+    while not connection.state.paused:
+        connection.idle, ward.watched(connection).idle_ticks = True, TICKS_PER_HEARTBEAT
         written = transport.written
         ward.tick()
     assert (transport.written, connection.outbox) == (written, len(b":\n"))
@@ -315,15 +318,14 @@ def test_while_the_application_is_asked_nothing_is_written():
 def test_a_question_is_given_up_on_the_tick_after_its_time(caplog):
     """Nobody is asked a second time before that; what waited follows, and an interval later the application is asked again."""
     ward = Ward(revalidate_timeout=2 * TICK)
-    connection, transport = ward.open()
     asked = []
 
     async def revalidate(connection):
         asked.append(ward.clock())
         await asyncio.Event().wait()
 
-    connection.revalidate = revalidate
-    while not connection.held:
+    connection, transport = ward.open(revalidate=revalidate)
+    while not connection.state.paused:
         ward.tick()
     ward.loop.run_until_complete(asyncio.sleep(0))
     connection.deliver(b"data: x\n\n")
@@ -333,7 +335,7 @@ def test_a_question_is_given_up_on_the_tick_after_its_time(caplog):
     assert b"data" in transport.written
     assert (ward.answer(), len(asked)) == (1, 1)
     ward.tick(TICKS_PER_HEARTBEAT)
-    assert connection.held
+    assert connection.state.paused
     ward.loop.run_until_complete(asyncio.sleep(0))
     assert len(asked) == 2
     ward.tick(2)
@@ -344,17 +346,16 @@ def test_a_question_is_given_up_on_the_tick_after_its_time(caplog):
 def test_a_client_does_not_stall_while_the_application_is_asked():
     """What waits for an answer is not the client's fault: it is not cut for taking nothing."""
     ward = Ward(stall=TICK, revalidate_timeout=60.0)
-    connection, _ = ward.open()
 
     async def revalidate(connection):
         return True
 
-    connection.revalidate = revalidate
-    while not connection.held:
+    connection, _ = ward.open(revalidate=revalidate)
+    while not connection.state.paused:
         ward.tick()
     connection.deliver(b"data: x\n\n")
     ward.tick(5)
-    assert (connection.reason, connection.stalled_ticks) == (None, 0)
+    assert (connection.reason, ward.watched(connection).stalled_ticks) == (None, 0)
     ward.answer()
 
 
@@ -374,16 +375,15 @@ def test_rights_that_end_write_nothing_of_what_waits():
 def test_who_is_ended_by_anothers_end_is_not_asked_about():
     """A stream that the application closes when told of another's departure is forgotten, and its client not asked about."""
     ward = Ward()
-    (first, _), (second, _) = ward.open("first"), ward.open("second")
     asked = []
 
     async def revalidate(connection):
         asked.append(connection)
         return True
 
-    first.revalidate = revalidate
+    (first, _), (second, _) = ward.open("first", revalidate), ward.open("second")
     ward.store.on_evict = lambda key, connection, cause: first.close()
-    while ward.watch._looks.get(first) != TICKS_PER_HEARTBEAT - 1:
+    while ward.watched(first).asked_ticks != TICKS_PER_HEARTBEAT - 1:
         ward.tick()
         ward.answer()
     before = len(asked)
@@ -391,13 +391,12 @@ def test_who_is_ended_by_anothers_end_is_not_asked_about():
     second.expires_at = ward.clock()
     ward.tick()
     assert first.reason == "server"
-    assert (len(asked), ward.answer(), ward.watch._looks) == (before, 0, {})
+    assert (len(asked), ward.answer(), ward.watch.streams) == (before, 0, {})
 
 
 def test_a_question_that_fails_keeps_the_stream_and_is_asked_again(caplog):
     """A database that is down throws nobody out: one line in the log, and the next interval asks again."""
     ward = Ward(revalidate_timeout=60.0)
-    connection, _ = ward.open()
     answers = [ZeroDivisionError(), False]
 
     async def revalidate(connection):
@@ -406,7 +405,7 @@ def test_a_question_that_fails_keeps_the_stream_and_is_asked_again(caplog):
             raise answer
         return answer
 
-    connection.revalidate = revalidate
+    connection, _ = ward.open(revalidate=revalidate)
     ward.tick(TICKS_PER_HEARTBEAT)
     assert ward.answer() == 1
     assert connection.reason is None
@@ -428,9 +427,8 @@ def test_the_loop_turns_between_slices():
             connection, transport = recording_connection(
                 on_end=hub.streams.end, writer=hub.streams.writer
             )
-            connection.idle_ticks = TICKS_PER_HEARTBEAT
             hub.streams.opened(connection)
-            connection.idle_ticks = TICKS_PER_HEARTBEAT
+            hub.streams._watch.streams[connection].idle_ticks = TICKS_PER_HEARTBEAT
             transports.append(transport)
         clock.advance(TICK)
         hub.tick()

@@ -323,7 +323,7 @@ async def test_a_replay_longer_than_the_outbox_is_paced(open_lobby):
             lobby.say(f"live {number}")
             await asyncio.sleep(0.01)  # it does not read all the time
         (connection,) = lobby.hub.streams
-        waiting.append(connection._transport._stream._write_buffer._size)
+        waiting.append(connection._outbox.transport._stream._write_buffer._size)
         assert connection.outbox < 1000
     assert PART_SIZE / 2 < max(waiting) < 2 * PART_SIZE
     assert await said(client, 10) == [f"live {number}" for number in range(0, 1000, 100)]
@@ -461,7 +461,7 @@ async def test_a_stream_that_ends_during_its_replay(open_lobby):
     )
     await eventually(lambda: len(lobby.hub.streams) == 1)
     (connection,) = lobby.hub.streams
-    stream = connection._transport._stream
+    stream = connection._outbox.transport._stream
     sent = -1
     while stream._total_write_index != sent:  # until the client's buffers are full
         sent = stream._total_write_index

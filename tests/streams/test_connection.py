@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sfere_tornado.defaults import MAX_OUTBOX
 from sfere_tornado.errors import ConnectionClosedError, EventTooLargeError
-from sfere_tornado.streams import connection as connection_module
-from sfere_tornado.streams.connection import AWAY, CATCH_UP, Connection, Health
-from sfere_tornado.streams.delivery import Failure
+from sfere_tornado.streams import outbox as outbox_module
+from sfere_tornado.streams.connection import AWAY, Connection, Health
+from sfere_tornado.streams.delivery import Delivery, Failure
+from sfere_tornado.streams.outbox import CATCH_UP
 from sfere_tornado.streams.transport import KernelView, Transport
 from sfere_tornado.streams.writer import Writer
 from sfere_tornado.testing.parser import Parser
@@ -36,6 +37,15 @@ def inflated(data):
     return zlib.decompressobj(31).decompress(data)
 
 
+def delivery(*payloads):
+    """A delivery of events to a connection, as the writer makes it."""
+    made = Delivery([None])
+    for payload in payloads:
+        made.payloads.append(payload)
+        made.names.append(None)
+    return made
+
+
 def told(delivery):
     """What a delivery says: how many were reached, how many waited, who failed."""
     assert delivery.done
@@ -48,7 +58,7 @@ def told(delivery):
 def test_what_is_delivered_while_opening_follows_in_order():
     """What comes before the transport waits, and leaves joined when it opens, before anything later."""
     connection, transport = recording_connection(opened=False)
-    assert connection.opening
+    assert connection.state.opening
     assert not connection.closed
     assert told(connection.deliver(b"a")) == (1, 1, [])
     assert told(connection.send(Event("b"))) == (1, 1, [])
@@ -56,7 +66,7 @@ def test_what_is_delivered_while_opening_follows_in_order():
     connection.open(transport)
     connection.deliver(b"c")
     assert transport.writes == [b"adata: b\n\n", b"c"]
-    assert (connection.opening, connection.outbox) == (False, 0)
+    assert (connection.state.opening, connection.outbox) == (False, 0)
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -79,7 +89,11 @@ def test_opening_behind_what_is_on_its_way():
     connection.deliver(b"a")
     connection.open(transport)
     assert told(connection.deliver(b"b")) == (1, 1, [])
-    assert (connection.opening, connection.outbox, transport.writes) == (False, 2, [b"headers"])
+    assert (connection.state.opening, connection.outbox, transport.writes) == (
+        False,
+        2,
+        [b"headers"],
+    )
     transport.stalled = False
     transport.drain()
     connection.deliver(b"c")
@@ -92,7 +106,7 @@ def test_opening_behind_what_the_opener_writes():
     connection, transport = direct_connection(opened=False)
     connection.deliver(b"a")
     connection.open(transport, live=False)
-    assert (connection.opening, connection.outbox) == (False, 1)
+    assert (connection.state.opening, connection.outbox) == (False, 1)
     transport.write(b"replay")
     assert told(connection.deliver(b"b")) == (1, 1, [])
     connection.go_live()
@@ -105,7 +119,7 @@ def test_a_stream_that_ends_before_it_goes_live():
     """Going live after the end, or without a transport, writes nothing and raises nothing."""
     connection, transport = direct_connection(opened=False)
     connection.go_live()
-    assert connection.opening
+    assert connection.state.opening
     connection.open(transport, live=False)
     connection.deliver(b"a")
     connection.close()
@@ -137,7 +151,7 @@ def test_a_connection_that_has_ended_cannot_be_opened():
         connection.open(transport)
     assert caught.value.reason == "client"
     assert transport.writes == []
-    assert not connection.opening
+    assert not connection.state.opening
 
 
 def test_a_client_that_has_gone_when_the_stream_opens():
@@ -328,9 +342,9 @@ def test_taking_ends_nothing_until_it_is_settled():
     """What is not taken says so and changes nothing else; settling ends the stream with its reason, once."""
     ended = []
     connection, transport = direct_connection(on_end=ended.append)
-    assert connection.take([b"x"], [None], chunked(b"x"), ConnectionResetError()) is False
+    assert connection.take([delivery(b"x")], chunked(b"x"), ConnectionResetError()) is False
     assert (connection.reason, ended, transport.ending) == (None, [], None)
-    assert connection.take([b"y"], [None], chunked(b"y"), ConnectionResetError()) is False
+    assert connection.take([delivery(b"y")], chunked(b"y"), ConnectionResetError()) is False
     assert connection.settle() == "client"
     assert connection.settle() == "client"
     assert (connection.reason, ended, transport.ending) == ("client", [connection], "aborted")
@@ -345,7 +359,7 @@ def test_settling_without_a_failure_is_an_error():
 def test_nothing_is_sent_between_a_failure_and_its_settling():
     """A client that missed something gets nothing later, also if the socket would take it: a gap must be seen as one."""
     connection, transport = direct_connection()
-    assert connection.take([b"a"], [None], chunked(b"a"), OSError()) is False
+    assert connection.take([delivery(b"a")], chunked(b"a"), OSError()) is False
     framed = chunked(b"b")
     assert connection.write(framed) != len(framed)
     assert transport.writes == []
@@ -356,8 +370,8 @@ def test_draining_between_a_failure_and_its_settling_writes_nothing():
     connection, transport = recording_connection(max_outbox=2)
     transport.stalled = True
     connection.deliver(b"a")
-    assert connection.take([b"b"], [None], b"b", connection.write(b"b")) is True
-    assert connection.take([b"c"], [None], b"c", connection.write(b"c")) is False
+    assert connection.take([delivery(b"b")], b"b", connection.write(b"b")) is True
+    assert connection.take([delivery(b"c")], b"c", connection.write(b"c")) is False
     transport.drain()
     assert connection.settle() == "slow"
     assert transport.writes == [b"a"]
@@ -369,7 +383,7 @@ def test_what_fits_of_a_turn_does_not_save_a_client_that_is_slow():
     transport.stalled = True
     connection.deliver(b"12")
     assert (
-        connection.take([b"3", b"456", b"7"], [None] * 3, b"34567", connection.write(b"34567"))
+        connection.take([delivery(b"3", b"456", b"7")], b"34567", connection.write(b"34567"))
         is False
     )
     assert connection.settle() == "slow"
@@ -443,15 +457,15 @@ def test_pieces_follow_each_other_while_the_transport_takes_them():
     assert connection.outbox == 0
 
 
-def test_stalled_ticks_start_again_when_the_transport_drains():
+def test_what_the_transport_has_sent_is_counted():
     """A client that takes what was on its way has got on, however much still waits for it."""
     connection, transport = recording_connection()
     transport.stalled = True
     connection.deliver(b"a")
     connection.deliver(b"b")
-    connection.stalled_ticks = 5
+    assert connection.drains == 0
     transport.drain()
-    assert (connection.stalled_ticks, connection.outbox) == (0, 1)
+    assert (connection.drains, connection.outbox) == (1, 1)
 
 
 # -- conflating
@@ -573,13 +587,13 @@ def test_what_is_held_waits_and_follows_joined(direct):
     connection.deliver(b"a")
     writer.meet(turns.append)
     delivery = connection.deliver(b"b")
-    connection.hold()
+    connection.pause()
     turns.pop()()
     connection.deliver(b"c")
     turns.pop()()
     assert (transport.writes, connection.outbox) == ([chunked(b"a")], 2)
     assert told(delivery) == (1, 1, [])
-    connection.release()
+    connection.resume()
     assert (transport.writes, connection.outbox) == ([chunked(b"a"), chunked(b"bc")], 0)
     connection.deliver(b"d")
     turns.pop()()
@@ -589,12 +603,12 @@ def test_what_is_held_waits_and_follows_joined(direct):
 def test_holding_twice_loses_nothing():
     """Whoever is in doubt already is in doubt; one release is enough, and another one changes nothing."""
     connection, transport = recording_connection()
-    connection.hold()
+    connection.pause()
     connection.deliver(b"a")
-    connection.hold()
+    connection.pause()
     connection.deliver(b"b")
-    connection.release()
-    connection.release()
+    connection.resume()
+    connection.resume()
     connection.deliver(b"c")
     assert transport.writes == [b"ab", b"c"]
 
@@ -604,42 +618,40 @@ def test_releasing_does_not_go_live(live):
     """What has to wait for a replay goes on waiting when the doubt is over, and the other way round."""
     connection, transport = recording_connection(opened=False)
     connection.open(transport, live=False)
-    connection.hold()
+    connection.pause()
     connection.deliver(b"a")
     for step in (
-        (connection.go_live, connection.release)
-        if live
-        else (connection.release, connection.go_live)
+        (connection.go_live, connection.resume) if live else (connection.resume, connection.go_live)
     ):
         assert transport.writes == []
         step()
     assert transport.writes == [b"a"]
-    assert connection.live
+    assert connection.state.live
 
 
 def test_holding_and_releasing_what_is_not_open():
     """A connection without a transport, and one that has ended, are neither opened nor written to."""
     connection, transport = recording_connection(opened=False)
-    connection.hold()
+    connection.pause()
     connection.deliver(b"a")
-    connection.release()
-    assert connection.opening
+    connection.resume()
+    assert connection.state.opening
     connection.open(transport)
     assert transport.writes == [b"a"]
-    connection.hold()
+    connection.pause()
     transport.leave()
-    connection.release()
+    connection.resume()
     assert told(connection.deliver(b"b"))[0] == 0
 
 
 def test_what_is_held_is_conflated():
     """Of one name only the newest waits for the answer."""
     connection, transport = recording_connection(conflate=True)
-    connection.hold()
+    connection.pause()
     for n in range(1000):
         connection.deliver(b"%d" % n, "state")
     assert connection.outbox == 3
-    connection.release()
+    connection.resume()
     assert transport.writes == [b"999"]
 
 
@@ -653,11 +665,11 @@ def test_a_client_that_was_held_reads_its_compressed_stream():
         connection.open(transport, compressed=True)
     for n in range(30):
         if n % 10 == 3:
-            connections[0].hold()
+            connections[0].pause()
         if n % 10 == 7:
-            connections[0].release()
+            connections[0].resume()
         writer.deliver(connections, b"event %d of many, much like each other\n" % n)
-    connections[0].release()
+    connections[0].resume()
     first, second = (inflated(transport.written) for _, transport in pairs)
     assert (
         first
@@ -676,7 +688,7 @@ def test_whose_rights_end_gets_nothing_more(why, reconnect):
     transport.stalled = why == "revoked"
     connection.deliver(b"a")
     if why == "held":
-        connection.hold()
+        connection.pause()
     connection.deliver(b"waits")
     writer.meet(turns.append)
     delivery = connection.deliver(b"of this turn")
@@ -766,7 +778,7 @@ STEPS = st.one_of(
 def test_the_account_of_the_outbox_is_exact_at_every_step(steps, direct, conflate, max_outbox):
     """After whatever deliveries, stalls, drains and doubts, the outbox is what waits and what is on its way, to the byte."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection_module, "CATCH_UP", 10)
+        patch.setattr(outbox_module, "CATCH_UP", 10)
         frame = chunked if direct else unframed
         connection, transport = recording_connection(
             frame=frame, direct=direct, conflate=conflate, max_outbox=max_outbox
@@ -782,10 +794,10 @@ def test_the_account_of_the_outbox_is_exact_at_every_step(steps, direct, conflat
             elif step == "stall":
                 transport.stalled = account.stalled = arguments[0]
             elif step == "hold":
-                connection.hold()
+                connection.pause()
                 account.held = True
             elif step == "release":
-                connection.release()
+                connection.resume()
                 account.held = False
                 if not account.on_way:
                     account.drain()
@@ -799,7 +811,112 @@ def test_the_account_of_the_outbox_is_exact_at_every_step(steps, direct, conflat
             assert connection.reason == ("slow" if account.slow else None)
 
 
+# -- what is lost
+
+
+def lost(connection, reason):
+    """The result of a delivery whose only receiver never got it."""
+    return (0, 0, [Failure(None, connection, reason)])
+
+
+@pytest.mark.parametrize("state", ["opening", "greeting", "busy", "paused"])
+@pytest.mark.parametrize("end", ["cut", "client", "revoked", "away"])
+def test_what_waited_and_is_dropped_has_failed(state, end):
+    """A delivery that said "waits" says "failed" once the stream ends without its events, once."""
+    connection, transport = recording_connection(opened=False)
+    if state != "opening":
+        transport.stalled = state == "busy"
+        connection.open(transport, live=state != "greeting")
+    if state == "busy":
+        connection.deliver(b"fills the socket")
+    if state == "paused":
+        connection.pause()
+    twice = [connection.deliver(b"a"), connection.deliver(b"b")]
+    assert [told(each) for each in twice] == [(1, 1, []), (1, 1, [])]
+    if end == "client":
+        connection.end("client")
+    else:
+        connection.close(reconnect=end == "cut", reason="revoked" if end == "revoked" else "server")
+    if end == "away" and state in ("greeting", "busy"):
+        # A clean end writes what waits: it is lost only if the client never reads it.
+        assert [told(each)[0] for each in twice] == [1, 1]
+        if state == "greeting":
+            assert transport.written.startswith(b"ab")
+            return
+        transport.leave()
+    assert [told(each) for each in twice] == [lost(connection, connection.reason)] * 2
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_what_is_on_its_way_at_a_clean_end(read):
+    """Bytes that the transport is still sending are reached when they are sent, else they are lost."""
+    connection, transport = direct_connection()
+    transport.outcome, transport.stalled = 3, True
+    delivery = connection.deliver(b"data: half of it\n\n")
+    assert told(delivery) == (1, 1, [])
+    connection.close(reconnect=False)
+    assert told(delivery) == (1, 1, [])
+    transport.drain() if read else transport.leave()
+    assert told(delivery) == ((1, 1, []) if read else lost(connection, "server"))
+
+
+def test_a_client_that_is_full_loses_each_delivery_once():
+    """An overflow fails what did not fit and what waited; several events of one delivery fail once."""
+    turns = []
+    writer = Writer()
+    writer.meet(turns.append)
+    connection, _ = recording_connection(max_outbox=6, writer=writer)
+    connection.pause()
+    early = connection.deliver(b"123")
+    turns.pop()()
+    both = connection.deliver(b"4")
+    assert connection.deliver(b"567") is both
+    turns.pop()()
+    assert [told(early), told(both)] == [lost(connection, "slow")] * 2
+
+
+def test_what_was_replaced_while_it_waited_has_not_failed():
+    """A client that conflates got the newest: the older events were replaced, not lost."""
+    connection, _ = recording_connection(conflate=True)
+    connection.pause()
+    older, newer = connection.deliver(b"1", "price"), connection.deliver(b"2", "price")
+    connection.end("client")
+    assert told(older) == (1, 1, [])
+    assert told(newer) == lost(connection, "client")
+
+
+def test_a_client_that_is_gone_when_it_catches_up():
+    """Events that wait, and those of the write that finds the client gone, are lost."""
+    connection, transport = recording_connection(opened=False)
+    deliveries = [connection.deliver(b"x" * CATCH_UP) for _ in range(2)]
+    transport.break_silently()
+    connection.open(transport)
+    assert [told(each) for each in deliveries] == [lost(connection, "client")] * 2
+
+
 # -- the end
+
+
+def test_connection_and_transport_go_in_no_circle():
+    """An ended stream is freed by counting references: no memory waits for the cyclic collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        for end in ("client", "cut", "away", "away unread"):
+            connection, transport = recording_connection()
+            transport.stalled = end == "away unread"
+            connection.deliver(b"x")
+            if end == "client":
+                connection.end("client")
+            else:
+                connection.close(reconnect=end == "cut")
+            references = gc.get_referents(connection)
+            assert transport not in references, end
+            gone = weakref.ref(connection)
+            del connection, transport, references
+            assert gone() is None, end
+    finally:
+        gc.enable()
 
 
 def test_the_first_end_decides():
@@ -946,7 +1063,7 @@ def test_only_who_is_not_live_needs_last_words():
         transport.write(b"headers")
         connection.open(transport, live=state == "live")
         if state == "held":
-            connection.hold()
+            connection.pause()
         connection.close(last_words=b"bye")
         assert (transport.writes, transport.ending) == ([b"headers"], "aborted")
 
@@ -957,7 +1074,7 @@ def test_a_client_that_missed_something_gets_no_last_words():
         writer = Writer()
         writer.meet(lambda callback: None)
         connection, transport = direct_connection(writer=writer)
-        assert connection.take([b"x"], [None], chunked(b"x"), OSError()) is False
+        assert connection.take([delivery(b"x")], chunked(b"x"), OSError()) is False
         connection.deliver(b"later")
         connection.close(reconnect=reconnect)
         assert connection.closed
@@ -1003,7 +1120,11 @@ def test_closing_while_opening():
     """A connection may end before it has a transport; whoever opens it is told."""
     connection, transport = recording_connection(opened=False)
     connection.close(reconnect=False, reason="replaced")
-    assert (connection.closed, connection.opening, connection.reason) == (True, False, "replaced")
+    assert (connection.closed, connection.state.opening, connection.reason) == (
+        True,
+        False,
+        "replaced",
+    )
     with pytest.raises(ConnectionClosedError):
         connection.open(transport)
 
@@ -1054,65 +1175,51 @@ def test_connections_without_a_callback():
     """A connection needs nobody who is told of its end."""
     connection = Connection()
     assert connection.end("client") is True
-    assert connection.max_outbox == MAX_OUTBOX
+    assert connection._outbox.limit == MAX_OUTBOX
 
 
 # -- signs of life, idleness, what it shows
 
 
-def test_acknowledged_bytes_are_a_sign_of_life_once():
-    """Bytes acknowledged since the last look are a sign of life; the same number again is none."""
-    connection, transport = recording_connection()
-    assert connection.read_acknowledged() is False
-    transport.acknowledged_bytes = 0
-    assert connection.read_acknowledged() is False
-    transport.acknowledged_bytes = 10
-    assert connection.read_acknowledged() is True
-    assert connection.read_acknowledged() is False
-    transport.acknowledged_bytes = 11
-    assert connection.read_acknowledged() is True
-    assert connection.acknowledged == 11
-
-
-def test_no_sign_of_life_without_an_open_stream():
-    """A connection that is opening or has ended gives no sign of life."""
+def test_acknowledged_bytes_are_those_of_the_transport():
+    """An open stream says what the client's kernel has acknowledged; any other does not know."""
     connection, transport = recording_connection(opened=False)
     transport.acknowledged_bytes = 10
-    assert connection.read_acknowledged() is False
+    assert connection.acknowledged() is None
     connection.open(transport)
+    assert connection.acknowledged() == 10
     connection.end("client")
-    assert connection.read_acknowledged() is False
+    assert connection.acknowledged() is None
 
 
 def test_health_tells_what_waits_and_what_the_kernel_knows():
     """How a stream is doing is asked of the outbox and, while it is open, of the kernel."""
     connection, transport = recording_connection(opened=False)
     connection.deliver(b"ab")
-    assert connection.health() == Health(2, 0, None)
+    assert connection.health() == Health(2, None)
     transport.stalled = True
     connection.open(transport)
-    connection.stalled_ticks = 3
-    assert connection.health() == Health(2, 3, None)
+    assert connection.health() == Health(2, None)
     transport.acknowledged_bytes = 7
     health = connection.health()
-    assert health == Health(2, 3, transport.kernel())
+    assert health == Health(2, transport.kernel())
     assert isinstance(health.kernel, KernelView)
     connection.end("client")
-    assert connection.health() == Health(0, 3, None)
+    assert connection.health() == Health(0, None)
 
 
-def test_idle_ticks_start_again_with_what_is_delivered():
+def test_what_is_delivered_is_noticed():
     """What is delivered makes a stream busy again; that the transport drains does not."""
     connection, transport = recording_connection()
-    connection.idle_ticks = 2
+    assert connection.idle
     connection.deliver(b"x")
-    assert connection.idle_ticks == 0
+    assert not connection.idle
     transport.stalled = True
     connection.deliver(b"y")
     connection.deliver(b"z")
-    connection.idle_ticks = 2
+    connection.idle = True
     transport.drain()
-    assert connection.idle_ticks == 2
+    assert connection.idle
 
 
 def test_what_a_connection_shows():

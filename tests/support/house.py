@@ -300,7 +300,8 @@ def slots_of(node):
 
 def attributes_of(node):
     """Yield the attributes that a class gives to its instances."""
-    yield from slots_of(node)
+    # A place for weak references is no state.
+    yield from (name for name in slots_of(node) if name != "__weakref__")
     for inner in ast.walk(node):
         if (
             isinstance(inner, ast.Attribute)

@@ -197,10 +197,10 @@ def test_acknowledged_bytes_are_set_by_the_test():
 def test_a_connection_that_is_not_open_yet():
     """A connection can be made opening, and opened by the test."""
     connection, transport = recording_connection(opened=False, remote="192.0.2.1")
-    assert connection.opening
+    assert connection.state.opening
     assert connection.remote == "192.0.2.1"
     connection.open(transport)
-    assert not connection.opening
+    assert not connection.state.opening
 
 
 def test_a_transport_that_is_busy_when_the_stream_opens():

@@ -145,7 +145,8 @@ async def test_a_handler_that_does_not_ask_is_not_asked(serve):
     """Without a revalidate of one's own there is no task for each stream and interval."""
     lobby = Lobby(serve)
     await lobby.open()
-    assert lobby.connection().revalidate is None
+    (watched,) = lobby.hub.streams._watch.streams.values()
+    assert watched.revalidate is None
     await lobby.pass_time(INTERVAL)
     assert lobby.hub._life.tasks == set()
 
@@ -227,7 +228,7 @@ async def test_a_question_that_hangs_is_given_up(serve, caplog):
 
     lobby = Lobby(serve, revalidate=revalidate)
     client = await lobby.open()
-    while not lobby.connection().held:
+    while not lobby.connection().state.paused:
         await lobby.pass_time(1)
     lobby.hub.dispatch(broadcast(EVERYBODY, send("first")))
     lobby.hub.dispatch(broadcast(EVERYBODY, send("second")))

@@ -236,7 +236,7 @@ async def test_the_sockets_of_streams_are_tuned():
     port = hub.listen(application(), 0)
     await StreamClient.open(f"http://127.0.0.1:{port}/events")
     (connection,) = hub.streams
-    sock = connection._transport._stream.socket
+    sock = connection._outbox.transport._stream.socket
     tcp = socket.IPPROTO_TCP
     wanted = {
         (socket.SOL_SOCKET, "SO_KEEPALIVE"): 1,

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import functools
+import gc
 import os
 import select
 import socket
 import struct
+import weakref
 from ssl import SSLWantReadError, SSLWantWriteError
 
 import pytest
@@ -35,7 +38,6 @@ class Pair:
         self.ended = []
         self.connection = Connection(on_end=self.ended.append)
         self.transport = StreamTransport(
-            self.connection,
             self.stream,
             self.settings,
             http_1_1=http_1_1,
@@ -47,7 +49,7 @@ class Pair:
 
     def on_closed(self):
         self.closed += 1
-        self.connection.end("client")
+        self.connection.end("error" if self.transport.overrun else "client")
 
     async def read(self, size=65536):
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.client, size), 5)
@@ -110,19 +112,21 @@ async def test_the_direct_way_is_the_sockets_own(pair):
 async def test_what_the_socket_does_not_take_follows_when_it_has_room(pair):
     """Write says that it is busy, is ready again when everything has gone, and changes no byte."""
     made = pair()
-    transport = made.transport
-    assert transport.write(b"at once") is True
+    transport, drains = made.transport, []
+    drained = functools.partial(drains.append, None)
+    assert transport.write(b"at once", drained) is True
     assert await made.read() == b"at once"
     before = made.fill()
     rest = os.urandom(100_000)
-    assert transport.write(rest) is False
-    assert transport.ready() is False
+    assert transport.write(rest, drained) is False
+    assert transport.ready(drained) is False
     received = b""
     while len(received) < before + len(rest):
         received += await made.read()
     assert received == b"x" * before + rest
     await eventually(lambda: not made.stream.writing())
-    assert transport.ready() is True
+    assert transport.ready(drained) is True
+    assert len(drains) == 2  # of the write, and of the question in between
 
 
 @pytest.mark.gen_test
@@ -162,9 +166,9 @@ async def test_writing_to_a_closed_stream_is_an_error(pair):
     made.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     made.client.close()
     with pytest.raises(ConnectionResetError, match="closed the connection"):
-        made.transport.write(b"x")
+        made.transport.write(b"x", lambda: None)
     with pytest.raises(ConnectionResetError, match="closed"):
-        made.transport.write(b"x")
+        made.transport.write(b"x", lambda: None)
     with pytest.raises(OSError):  # a closed socket's
         made.transport.direct(b"x")
     assert made.transport.closed()
@@ -405,3 +409,32 @@ async def test_who_has_vanished_did_not_leave_by_himself(pair):
         made = pair(opened=False)
         made.stream.close(exc_info=error or False)
         assert not has_vanished(made.stream)
+
+
+@pytest.mark.parametrize("end", ["client", "cut", "clean", "clean, unread"])
+@pytest.mark.gen_test
+async def test_an_ended_stream_is_freed_without_the_collector(pair, end):
+    """Connection and transport do not keep each other alive, however the stream has ended."""
+    gc.collect()
+    gc.disable()
+    try:
+        made = pair(linger=0.05)
+        if end == "clean, unread":
+            made.fill()
+            made.connection.deliver(b"data: waits\n\n")
+        if end == "client":
+            made.client.close()
+        else:
+            made.connection.close(reconnect=end == "cut")
+        if end == "clean":
+            await made.read_all()
+            made.client.close()
+        await eventually(lambda: made.closed)
+        made.close()
+        gone = [weakref.ref(made.connection), weakref.ref(made.transport)]
+        made.ended.clear()
+        made.connection = made.transport = None
+        # Tornado calls back what waited for the stream in the next turns.
+        await eventually(lambda: [each() for each in gone] == [None, None], patience=2)
+    finally:
+        gc.enable()
