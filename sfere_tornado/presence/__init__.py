@@ -1,4 +1,4 @@
-"""Who is here (:mod:`.presence`), and the records of what changed (:mod:`.records`).
+"""Who is here (:mod:`.presence`), what happened (:mod:`.facts`) and what changed (:mod:`.records`).
 
 Below them: the rules of joining and leaving (:mod:`.rules`), the members by key (:mod:`.members`),
 the streams of each (:mod:`.states`), and the ends of waits (:mod:`.waits`). On top: the events

@@ -90,7 +90,6 @@ class PresenceFeed:
         set_alarm: Callable[[], object] | None = None,
     ) -> None:
         self.roster: Presence = roster
-        roster.lists_remaining = False
         self._callbacks: list[Callable[[Change], Any]] = []
         self._store = store
         self._dispatch = dispatch
@@ -110,8 +109,6 @@ class PresenceFeed:
     def add_callback(self, callback: Callable[[Change], Any]) -> None:
         """Have a function called with each change; what it returns is dispatched."""
         self._callbacks.append(callback)
-        # Only callbacks read who remains, and listing it copies all keys of a category.
-        self.roster.lists_remaining = True
 
     def arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> None:
         """Record that a stored connection is here, send it the state, and tell the others.
@@ -235,7 +232,8 @@ class PresenceFeed:
         )
         if not self._callbacks:
             return
-        for change in changes:
+        # Only callbacks read who remains, and listing it copies all keys of a category.
+        for change in self.roster.with_remaining(changes):
             self._queue.add(self._call, change)
         self._queue.run()
 

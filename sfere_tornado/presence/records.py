@@ -156,7 +156,8 @@ class Change(NamedTuple):
     away: bool
     #: Why the member has left; None for other kinds.
     reason: Reason | None = None
-    #: For ``left``: the members of the same scope and category that are here after the whole call.
+    #: For ``left``, in callbacks: the members of the same scope and category that are here after
+    #: the whole call. Empty elsewhere; see :meth:`.Presence.with_remaining`.
     remaining: tuple[Key, ...] = ()
 
 

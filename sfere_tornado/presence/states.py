@@ -11,6 +11,7 @@ from .records import Member, Meta
 
 if TYPE_CHECKING:
     from ..keys import Key
+    from .facts import ConnectionId
     from .records import Reason
 
 __all__ = ("MAX_METAS", "MemberState", "Stream")
@@ -26,12 +27,12 @@ class Stream:
 
     Args:
         state: the member.
-        connection: the connection.
+        connection_id: names the connection while it is open.
         meta: its tab, device, since and data; ``away`` says whether its tab is hidden.
     """
 
     __slots__ = (
-        "connection",
+        "connection_id",
         "data",
         "device",
         "ends",
@@ -50,10 +51,10 @@ class Stream:
     #: Whether its tab is hidden.
     hidden: bool
 
-    def __init__(self, state: MemberState, connection: object, meta: Meta) -> None:
+    def __init__(self, state: MemberState, connection_id: ConnectionId, meta: Meta) -> None:
         self.state: MemberState = state
-        #: None after it has closed.
-        self.connection: object = connection
+        #: Meaningful only while it is open.
+        self.connection_id: ConnectionId = connection_id
         self.tab, self.device, self.since, self.data, self.hidden = meta
         #: Why it closed; None while it is open.
         self.reason: Reason | None = None
@@ -79,8 +80,8 @@ class MemberState:
 
     def __init__(self, key: Key) -> None:
         self.key: Key = key
-        #: Open streams by ``id(connection)``, in order of arrival.
-        self.open: dict[int, Stream] = {}
+        #: Open streams by ``connection_id``, in order of arrival.
+        self.open: dict[ConnectionId, Stream] = {}
         #: Closed streams that may come back, in order of departure; at most :data:`MAX_METAS`.
         self.waiting: list[Stream] = []
         #: The member as it was announced last.

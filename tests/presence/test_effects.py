@@ -183,6 +183,30 @@ def test_a_departure_is_told_after_the_grace():
     assert house.kinds()[2:] == [("left", "brian")]
 
 
+def test_who_remains_is_listed_for_callbacks_only():
+    """Without a callback no call copies the keys of a category; with one, each call does so once."""
+
+    class Counting(Presence):
+        listed = 0
+
+        def with_remaining(self, changes):
+            self.listed += 1
+            return super().with_remaining(changes)
+
+    for callbacks in ([], [lambda change: None, lambda change: None]):
+        presence, store = Counting(timer=FakeClock()), MemoryStore()
+        feed = PresenceFeed(presence, store, lambda effects: None)
+        for callback in callbacks:
+            feed.add_callback(callback)
+        for name in ("ann", "brian"):
+            connection, _ = recording_connection()
+            store.put(key(name), connection)
+            feed.arrive(key(name), connection, {})
+        connection.end("revoked")
+        feed.depart(connection)
+        assert presence.listed == (3 if callbacks else 0)
+
+
 def test_a_reload_and_a_second_tab_leave_no_trace():
     """The others read nothing; the stream that opened gets the state, for it knows nothing."""
     house = House()

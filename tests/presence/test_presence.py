@@ -100,7 +100,8 @@ def test_the_first_connection_joins_and_the_last_departure_leaves_after_the_grac
     assert presence.next_expiry() == clock() + 5
     assert settle(presence, clock, 4.999) == []
     [left] = [*presence.expire(), *(clock.advance(0.001) or presence.expire())]
-    assert left[:2] == ("left", BRIAN)
+    assert (left[:2], left.remaining) == (("left", BRIAN), ())
+    [left] = presence.with_remaining([left])
     assert (left.reason, left.remaining) == ("client", (ANN,))
     assert (here(presence), announced(presence), presence.next_expiry()) == (["ann"], ["ann"], None)
     assert settle(presence, clock, 1000) == []
@@ -194,7 +195,7 @@ def test_a_return_after_the_grace_is_a_departure_and_an_arrival(presence, clock)
         False,
         None,
     )
-    left, joined = presence.arrive(ANN, second)
+    left, joined = presence.with_remaining(presence.arrive(ANN, second))
     assert (left.kind, left.reason, left.remaining, joined.kind) == (
         "left",
         "client",
@@ -277,7 +278,7 @@ def test_a_connection_departs_from_all_its_keys(presence):
 
 
 def test_several_departures_are_one_call(presence):
-    """Each has its own reason and key; who remains is computed after the last one."""
+    """Each has its own reason and key; the members that remain are those after the last one."""
     ann, brian, phil = Thing(), Thing(), Thing()
     presence.arrive(ANN, ann)
     presence.arrive(BRIAN, brian)
@@ -294,7 +295,7 @@ def test_several_departures_are_one_call(presence):
         (ANN, "revoked"),
         (BRIAN, "timeout"),
     ]
-    assert {change.remaining for change in changes} == {(PHIL,)}
+    assert {change.remaining for change in presence.with_remaining(changes)} == {(PHIL,)}
     assert [member.key for member in presence.roster()] == [PHIL, COOK]
     with pytest.raises(ValueError, match="did you mean 'client'"):
         presence.depart_many([Departure(ann, "clinet")])
@@ -309,7 +310,7 @@ def test_who_remains_is_of_the_same_scope_and_category(presence):
     presence.arrive(Key("default", ("lobby", "away")), away)
     presence.depart(away, "client")
     presence.arrive(ANN, ann)
-    [left] = presence.depart(ann, "revoked")
+    [left] = presence.with_remaining(presence.depart(ann, "revoked"))
     assert left.remaining == (BRIAN, ("default", ("lobby", "away")))
 
 
@@ -822,7 +823,7 @@ def test_a_thousand_that_leave_at_once_are_announced_once_each(presence, clock):
     assert tuple(member.key for member in presence.roster()) == staying
     slices = []
     while presence.next_expiry() is not None and presence.next_expiry() <= clock():
-        slices.append(presence.expire())
+        slices.append(presence.with_remaining(presence.expire()))
         assert {change.remaining for change in slices[-1]} == {staying}
     assert [len(each) for each in slices] == [250] * 4
     assert [change.key for each in slices for change in each] == leaving
@@ -833,13 +834,14 @@ def test_a_departure_that_causes_the_next_one(presence, clock):
     things = {n: Thing() for n in range(500)}
     for n, thing in things.items():
         presence.arrive(Key("default", ("lobby", n)), thing)
-    waiting, seen = list(presence.depart(things[0], "revoked")), []
+    waiting, seen = presence.with_remaining(presence.depart(things[0], "revoked")), []
     while waiting:
         change = waiting.pop(0)
         seen.append(change.key.id)
         assert change.key not in presence
         assert len(change.remaining) == 500 - len(seen)
-        waiting += presence.depart(things.get(change.key.id + 1), "revoked")
+        changes = presence.depart(things.get(change.key.id + 1), "revoked")
+        waiting += presence.with_remaining(changes)
     assert (seen, len(presence), presence.roster()) == (list(range(500)), 0, [])
 
 
