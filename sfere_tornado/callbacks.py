@@ -54,11 +54,6 @@ class Callbacks:
     def __repr__(self) -> str:
         return f"<Callbacks of {self._name}, {len(self.waiting)} waiting>"
 
-    @property
-    def behind(self) -> bool:
-        """Whether callbacks wait that no run is about to call."""
-        return bool(self.waiting) and not self.running
-
     def add(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Add a callback after those that wait already."""
         self.waiting.append((callback, arguments))
@@ -91,7 +86,7 @@ class Callbacks:
 
 
 def call_guarded(
-    logger: logging.Logger, what: str, hook: Callable[..., object], *arguments: Any
+    logger: logging.Logger, what: str, hook: Callable[..., object], *arguments: Any, **keywords: Any
 ) -> Any:
     """Call a plain hook of the application; log what it raises, and go on.
 
@@ -105,6 +100,7 @@ def call_guarded(
         what: what the hook is, for the log line.
         hook: the hook.
         arguments: its arguments.
+        keywords: its keyword arguments, which are not logged.
 
     Returns:
         What the hook returned; None when it failed.
@@ -113,7 +109,7 @@ def call_guarded(
         KeyboardInterrupt: when the hook, or a signal during it, raises that.
     """
     try:
-        return hook(*arguments)
+        return hook(*arguments, **keywords)
     except KeyboardInterrupt:
         raise
     except BaseException:

@@ -13,10 +13,10 @@ def test_the_queue_says_what_waits():
     """The repr names the owner and the number of waiting callbacks."""
     queue = Callbacks("Shop", LOG, limit=1)
     assert repr(queue) == "<Callbacks of Shop, 0 waiting>"
-    assert not queue.behind
+    assert not queue.waiting
     queue.add(print)
     assert repr(queue) == "<Callbacks of Shop, 1 waiting>"
-    assert queue.behind
+    assert queue.waiting
 
 
 def test_a_callback_inside_a_callback_waits_for_the_outer_run():
@@ -49,6 +49,6 @@ def test_an_interruption_leaves_the_rest_for_the_next_run():
     queue.add(called.append, 1)
     with pytest.raises(KeyboardInterrupt):
         queue.run()
-    assert (called, queue.behind) == ([], True)
+    assert (called, len(queue.waiting)) == ([], 1)
     queue.run()
-    assert (called, queue.behind) == ([1], False)
+    assert (called, len(queue.waiting)) == ([1], 0)

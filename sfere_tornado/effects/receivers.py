@@ -90,7 +90,10 @@ class Kept(Fanout):
         history: History,
         audience: Audience,
     ) -> None:
-        super().__init__(connections, writer)
+        # As Fanout's constructor, without a call for each event that is sent by address.
+        self.connections = connections
+        self.writer = writer
+        self.deliveries = []
         self.history: History = history
         self.audience: Audience = audience
 

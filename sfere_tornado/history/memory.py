@@ -219,7 +219,7 @@ class MemoryHistory:
         Raises:
             KeyShapeError: when it is no key.
         """
-        wanted = as_key(key)
+        wanted = key if type(key) is Key else as_key(key)
         match = _ID.fullmatch(last_event_id) if isinstance(last_event_id, str) else None
         gap: Gap = "garbage"
         if match is not None:
@@ -282,11 +282,12 @@ class MemoryHistory:
     def _logs_of(self, key: Key) -> list[Log]:
         now = self.timer()
         self._for_all.trim(now)
-        own = self._logs.get(key.category)
+        category = key[1][0]
+        own = self._logs.get(category)
         if own is not None:
             own.trim(now)
             return [own, self._for_all]
-        keep = self.categories.get(key.category, self.keep)
+        keep = self.categories.get(category, self.keep)
         # Perhaps it was never there; perhaps it has been dropped, and who could tell.
         return [self._for_all] if keep.count == 0 else [Log(keep, self._forgotten), self._for_all]
 

@@ -61,11 +61,14 @@ class Life:
         "lame_duck",
         "running",
         "servers",
+        "set_alarm",
         "tasks",
     )
 
     def __init__(self, ticks: Ticks, writer: Writer, departures: Departures) -> None:
         self._ticks = ticks
+        #: Sets the alarm again, because something may be due earlier than it was.
+        self.set_alarm: Callable[[], None] = ticks.set_alarm
         self._writer = writer
         self._departures = departures
         #: The event loop it runs in; None before the start and after the stop.
@@ -146,10 +149,6 @@ class Life:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
-
-    def set_alarm(self) -> None:
-        """Set the alarm again, because something may be due earlier than it was."""
-        self._ticks.set_alarm()
 
     def let_go(self, end_request: Callable[[], object]) -> None:
         """End the request of a stream whose socket has closed, in this call or soon."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..callbacks import call_guarded
 from ..effects.streams import sse_closed
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ("Streams",)
 
 log: logging.Logger = logging.getLogger("sfere_tornado.hub")
+
+_SSE_CLOSED: Final = sse_closed()
 
 
 class Streams:
@@ -73,6 +75,12 @@ class Streams:
         #: Counts streams against the limits.
         self.admission: Admission = admission
         self._life = life
+        #: Starts the hub for a first stream; returns whether new streams are admitted.
+        self.welcome: Callable[[], bool] = life.welcome
+        #: Ends the request of a stream whose socket has closed, in the same call or soon.
+        self.let_go: Callable[[Callable[[], object]], None] = life.let_go
+        #: The questions about the rights of clients.
+        self.questions: Questions = watch.questions
         #: Writes what is delivered.
         self.writer: Writer = writer
         self._dispatcher = dispatcher
@@ -97,19 +105,6 @@ class Streams:
     def draining(self) -> bool:
         """Whether new clients are sent away, because the hub drains."""
         return self._life.draining
-
-    @property
-    def questions(self) -> Questions:
-        """The questions about the rights of clients."""
-        return self._watch.questions
-
-    def welcome(self) -> bool:
-        """Start the hub for a first stream; return whether new streams are admitted."""
-        return self._life.welcome()
-
-    def let_go(self, end_request: Callable[[], object]) -> None:
-        """End the request of a stream whose socket has closed, in this call or soon."""
-        self._life.let_go(end_request)
 
     def serve(self, server: Any) -> None:
         """Record a server that a drain of the hub stops."""
@@ -168,19 +163,19 @@ class Streams:
         news = visit is not None and (visit.opened or connection.key is not None)
         try:
             if visit is not None and news:
-                call_guarded(log, "the closing", self._say, connection, visit)
+                call_guarded(
+                    log,
+                    "the closing",
+                    self._dispatcher.dispatch,
+                    _SSE_CLOSED,
+                    system={**self._system, **visit.system, "sse": connection},
+                    chain=visit.chain,
+                    kind="closing",
+                    subject=visit,
+                )
         finally:
             self._store.purge_connection(connection)
             if self.feed is not None:
                 self.feed.depart(connection)
         if visit is not None and news and visit.on_close is not None:
             call_guarded(log, "on_close", visit.on_close, connection)
-
-    def _say(self, connection: Connection, visit: Visit) -> None:
-        self._dispatcher.dispatch(
-            sse_closed(),
-            system={**self._system, **visit.system, "sse": connection},
-            chain=visit.chain,
-            kind="closing",
-            subject=visit,
-        )

@@ -130,7 +130,8 @@ class PresenceFeed:
         if self._is_announced(key):
             for payload in self.state(key):
                 connection.deliver(payload)
-        self._tell(changes)
+        # The arrival itself begins no grace.
+        self._tell(changes, alarm=replaced is not None)
 
     def depart(self, connection: Connection) -> None:
         """Record that a connection has ended, for its own reason, and tell the others."""
@@ -219,8 +220,14 @@ class PresenceFeed:
     def _is_announced(self, key: Key) -> bool:
         return self._announced is None or key.inner[0] in self._announced
 
-    def _tell(self, changes: list[Change]) -> None:
-        if self._set_alarm is not None:
+    def _tell(self, changes: list[Change], *, alarm: bool = True) -> None:
+        """Tell of changes.
+
+        Args:
+            changes: what changed.
+            alarm: whether a grace may have begun, so that the alarm is set again.
+        """
+        if alarm and self._set_alarm is not None:
             self._set_alarm()
         if not changes:
             return

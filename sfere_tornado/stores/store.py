@@ -168,13 +168,14 @@ class IndexedStore(Store[C]):
         excluded: Pattern | Collection[Key] = (
             () if exclude == () or exclude == NO_KEYS else as_exclusion(exclude)
         )
-        ended = self._catch_up()
-        members = self._entries.members(wanted, ended)
+        ended, entries = self._catch_up(), self._entries
+        # The first without a step in between: each broadcast asks.
+        members = entries.index.members(wanted) if ended is None else entries.members(wanted, ended)
         if excluded:
             members = members.copy()
             for each in (excluded,) if isinstance(excluded, Pattern) else excluded:
                 # The intersection of two dicts' keys walks over the smaller one only.
-                for ident in members.keys() & self._entries.members(each, ended).keys():
+                for ident in members.keys() & entries.members(each, ended).keys():
                     del members[ident]
         return list(members.values())
 
@@ -218,7 +219,7 @@ class IndexedStore(Store[C]):
         leases = self._entries.leases
         if leases is None:
             return None
-        if self._callbacks.behind:
+        if self._callbacks.waiting and not self._callbacks.running:
             now = leases.timer()
             self._callbacks.run()
             return now
