@@ -309,6 +309,7 @@ def test_type_checkers_see_the_same_public_names():
     [
         ("import sfere_tornado", ["tornado", "yaml", "asyncio"]),
         ("import sfere_tornado.dispatch", ["tornado", "yaml", "http"]),
+        ("import sfere_tornado.config", ["tornado", "yaml", "asyncio"]),
         (
             "import sfere_tornado.stores, sfere_tornado.streams.fanout",
             ["tornado", "yaml", "asyncio"],

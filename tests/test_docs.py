@@ -27,7 +27,7 @@ from tornado.netutil import bind_sockets
 import sfere_tornado
 from sfere_tornado import errors
 from sfere_tornado.config import (
-    CategoryConfig,
+    CategoryRules,
     GraceConfig,
     HistoryConfig,
     KeepConfig,
@@ -378,7 +378,7 @@ RECORDS = {
     "presence": (PresenceConfig, None),
     "presence.grace": (GraceConfig, None),
     "history": (HistoryConfig, None),
-    "store.categories.<name>": (CategoryConfig, "that of the store"),
+    "store.categories.<name>": (CategoryRules, "that of the store"),
     "history.categories.<name>": (KeepConfig, "that of the history"),
 }
 

@@ -10,12 +10,13 @@ for one from Python. An error about a document also names the line.
 
 from __future__ import annotations
 
-from .document import load, parse
+from typing import TYPE_CHECKING
+
 from .features import GraceConfig, HistoryConfig, KeepConfig, PresenceConfig
-from .settings import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
+from .settings import CategoryRules, HubConfig, LimitsConfig, StoreConfig, StreamConfig
 
 __all__ = (
-    "CategoryConfig",
+    "CategoryRules",
     "GraceConfig",
     "HistoryConfig",
     "HubConfig",
@@ -27,3 +28,16 @@ __all__ = (
     "load",
     "parse",
 )
+
+if TYPE_CHECKING:
+    from .document import load as load
+    from .document import parse as parse
+
+
+def __getattr__(name: str) -> object:
+    # On first use: the stores use records of settings, and must not load PyYAML.
+    if name in ("load", "parse"):
+        from . import document  # noqa: PLC0415
+
+        return getattr(document, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

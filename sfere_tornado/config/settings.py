@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = (
-    "CategoryConfig",
+    "CategoryRules",
     "HubConfig",
     "LimitsConfig",
     "StoreConfig",
@@ -114,11 +114,11 @@ LEASE_SETTINGS: Final = ("ttl", "expiry", "renewed_by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CategoryConfig:
-    """The rules of one category of keys; None means the store's own.
+class CategoryRules:
+    """What is different for the keys of one category; None means the store's own setting.
 
     Raises:
-        ConfigError: when a value is not allowed.
+        ConfigError: A value is not allowed.
     """
 
     #: Seconds that a connection stays without a sign of life.
@@ -163,11 +163,11 @@ class StoreConfig:
     #: store would get no broadcast any more.
     close_on_evict: bool = setting(True, Switch())
     #: Rules of single categories of keys.
-    categories: Mapping[Any, CategoryConfig] = by_category(CategoryConfig)
+    categories: Mapping[Any, CategoryRules] = by_category(CategoryRules)
 
     def __post_init__(self) -> None:
         check_record(self, "store")
-        check_categories(self, "store", CategoryConfig)
+        check_categories(self, "store", CategoryRules)
         refuse_pointless(
             self, [each.name for each in fields(self) if getattr(self, each.name) != each.default]
         )

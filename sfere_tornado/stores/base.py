@@ -27,7 +27,6 @@ Laws:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -40,12 +39,12 @@ from typing import (
     get_args,
 )
 
+from ..config import CategoryRules
 from ..errors import nearest, with_suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..defaults import Expiry, SameKey
     from ..keys import Key
 
 __all__ = (
@@ -75,21 +74,6 @@ class Removal(NamedTuple, Generic[C]):
     cause: Cause
     #: Connections still stored under that key after this removal.
     remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryRules:
-    """What is different for the keys of one category; None means the store's own setting.
-
-    Args:
-        ttl: seconds a lease lasts, in an expiring store.
-        expiry: ``sliding`` or ``fixed``, in an expiring store.
-        same_key: what a second connection under a key does: ``join``, ``replace`` or ``refuse``.
-    """
-
-    ttl: float | None = None
-    expiry: Expiry | None = None
-    same_key: SameKey | None = None
 
 
 def check_categories(

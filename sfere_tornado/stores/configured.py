@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .base import CategoryRules, Store
 from .expiring import ExpiringStore
 from .memory import MemoryStore
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import StoreConfig
+    from .base import Store
 
 __all__ = ("from_config",)
 
@@ -24,16 +24,12 @@ def from_config(settings: StoreConfig, timer: Callable[[], float] = time.monoton
         settings: the ``store`` part of a configuration.
         timer: the clock of leases, in seconds, monotonic.
     """
-    rules = {
-        name: CategoryRules(ttl=category.ttl, expiry=category.expiry, same_key=category.same_key)
-        for name, category in settings.categories.items()
-    }
     if settings.type == "memory":
         return MemoryStore(
             same_key=settings.same_key,
             maxsize=settings.maxsize,
             on_full=settings.on_full,
-            categories=rules,
+            categories=settings.categories,
         )
     return ExpiringStore(
         settings.ttl,
@@ -43,5 +39,5 @@ def from_config(settings: StoreConfig, timer: Callable[[], float] = time.monoton
         same_key=settings.same_key,
         maxsize=settings.maxsize,
         on_full=settings.on_full,
-        categories=rules,
+        categories=settings.categories,
     )

@@ -95,7 +95,10 @@ class Leases(Generic[C]):
         self.budget: int = self.slice
         # Per category where it differs: seconds, and whether signs of life renew.
         self._rules: dict[Any, tuple[float, bool]] = {
-            category: self._read(category, rules)
+            category: (
+                self.ttl if rules.ttl is None else rules.ttl,
+                (rules.expiry or self.expiry) == "sliding",
+            )
             for category, rules in check_categories(categories).items()
         }
         self._rule: tuple[float, bool] = (self.ttl, self.expiry == "sliding")
@@ -186,15 +189,6 @@ class Leases(Generic[C]):
         """Rebuild the heap without the places of removed entries."""
         self._heap[:] = [place for place in self._heap if place[2].ends != GONE]
         heapify(self._heap)
-
-    def _read(self, category: object, rules: CategoryRules) -> tuple[float, bool]:
-        """Check and return the lease of a category."""
-        if rules.expiry is not None:
-            one_of(rules.expiry, Expiry, f"expiry of category {category!r}")
-        ttl = (
-            self.ttl if rules.ttl is None else _seconds(rules.ttl, f"ttl of category {category!r}")
-        )
-        return ttl, (rules.expiry or self.expiry) == "sliding"
 
 
 def _seconds(value: object, what: str) -> float:

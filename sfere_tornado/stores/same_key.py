@@ -29,7 +29,7 @@ class SameKeyRules:
     def __init__(self, default: SameKey, categories: Mapping[Any, CategoryRules] | None) -> None:
         self.default: SameKey = one_of(default, SameKey, "same_key")
         self._categories: dict[Any, SameKey] = {
-            category: one_of(rules.same_key, SameKey, f"same_key of category {category!r}")
+            category: rules.same_key
             for category, rules in check_categories(categories).items()
             if rules.same_key is not None
         }

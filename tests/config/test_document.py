@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sfere_tornado.config import (
-    CategoryConfig,
+    CategoryRules,
     GraceConfig,
     HistoryConfig,
     HubConfig,
@@ -110,8 +110,8 @@ def test_a_full_document():
             on_full="evict",
             close_on_evict=False,
             categories={
-                "lobby": CategoryConfig(ttl=30.0, expiry="fixed", same_key="join"),
-                "game of chess": CategoryConfig(ttl=7200.0),
+                "lobby": CategoryRules(ttl=30.0, expiry="fixed", same_key="join"),
+                "game of chess": CategoryRules(ttl=7200.0),
             },
         ),
         stream=StreamConfig(
@@ -163,7 +163,7 @@ def test_a_full_document():
 
 def test_the_full_document_is_full():
     """The document of these tests has every setting of every record, so that none goes untested."""
-    records = (HubConfig, StoreConfig, StreamConfig, LimitsConfig, CategoryConfig)
+    records = (HubConfig, StoreConfig, StreamConfig, LimitsConfig, CategoryRules)
     records += (PresenceConfig, GraceConfig, HistoryConfig, KeepConfig)
     names = {name for record in records for name in record.__dataclass_fields__}
     assert names <= set(re.findall(r"^ *(\w+):", FULL, re.MULTILINE))
@@ -189,7 +189,7 @@ def test_what_is_left_out_has_its_default(text):
 
 def test_an_empty_category_has_the_rules_of_its_store():
     """A category may be named without any rule."""
-    assert parse("store: {categories: {lobby: }}").store.categories == {"lobby": CategoryConfig()}
+    assert parse("store: {categories: {lobby: }}").store.categories == {"lobby": CategoryRules()}
 
 
 # -- misspelt names
@@ -428,7 +428,7 @@ def test_the_error_of_the_yaml_library_is_kept():
 def test_a_quoted_merge_key_is_a_name():
     """Only the bare << is a merge key; in quotes it is a name like any other."""
     assert "unknown setting '<<'" in str(refused("store:\n  '<<': 3s"))
-    assert parse("store: {categories: {'<<': {}}}").store.categories == {"<<": CategoryConfig()}
+    assert parse("store: {categories: {'<<': {}}}").store.categories == {"<<": CategoryRules()}
 
 
 def test_a_bomb_of_aliases_does_not_go_off():

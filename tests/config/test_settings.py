@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sfere_tornado.config import CategoryConfig, HubConfig, LimitsConfig, StoreConfig, StreamConfig
+from sfere_tornado.config import CategoryRules, HubConfig, LimitsConfig, StoreConfig, StreamConfig
 from sfere_tornado.errors import ConfigError
 
 PATHS = {StoreConfig: "store", StreamConfig: "stream", LimitsConfig: "limits"}
@@ -114,15 +114,15 @@ def test_records_are_frozen():
 
 def test_categories_are_a_copy():
     """What a caller does to its own dict later does not reach the record."""
-    categories = {"lobby": CategoryConfig(ttl=30)}
+    categories = {"lobby": CategoryRules(ttl=30)}
     store = StoreConfig(categories=categories)
     categories["lobby"] = "broken"
-    assert store.categories == {"lobby": CategoryConfig(ttl=30.0)}
+    assert store.categories == {"lobby": CategoryRules(ttl=30.0)}
 
 
 def test_none_is_only_for_categories():
     """A category may leave a setting to its store; a store has nobody to leave it to."""
-    assert CategoryConfig(ttl=None, expiry=None, same_key=None) == CategoryConfig()
+    assert CategoryRules(ttl=None, expiry=None, same_key=None) == CategoryRules()
     with pytest.raises(ConfigError, match="not None") as caught:
         StoreConfig(ttl=None)
     assert caught.value.path == "store.ttl"
@@ -137,7 +137,7 @@ def test_none_is_only_for_categories():
         (lambda: StoreConfig(close_on_evict="true"), "store.close_on_evict", None),
         (lambda: StoreConfig(categories=["lobby"]), "store.categories", None),
         (lambda: StoreConfig(categories={"lobby": {"ttl": 3}}), "store.categories.lobby", None),
-        (lambda: CategoryConfig(expiry="slidng"), "category.expiry", "sliding"),
+        (lambda: CategoryRules(expiry="slidng"), "category.expiry", "sliding"),
         (lambda: HubConfig(store={}), "store", None),
         (lambda: HubConfig(stream=StoreConfig()), "stream", None),
     ],
@@ -159,9 +159,9 @@ def test_wrong_values_name_their_setting(make, path, suggestion):
         ({"ttl": 30.0}, "store.ttl"),
         ({"expiry": "fixed"}, "store.expiry"),
         ({"renewed_by": {"ack"}}, "store.renewed_by"),
-        ({"categories": {"lobby": CategoryConfig(ttl=1)}}, "store.categories.lobby.ttl"),
+        ({"categories": {"lobby": CategoryRules(ttl=1)}}, "store.categories.lobby.ttl"),
         (
-            {"categories": {"lobby": CategoryConfig(expiry="fixed")}},
+            {"categories": {"lobby": CategoryRules(expiry="fixed")}},
             "store.categories.lobby.expiry",
         ),
     ],
@@ -179,7 +179,7 @@ def test_a_memory_store_has_everything_else():
         type="memory",
         same_key="replace",
         maxsize=5,
-        categories={"lobby": CategoryConfig(same_key="join")},
+        categories={"lobby": CategoryRules(same_key="join")},
     )
     assert store.categories["lobby"].same_key == "join"
 
@@ -188,7 +188,7 @@ def test_what_renews_means_nothing_when_nothing_is_renewed():
     """With fixed leases everywhere renewed_by is refused; one sliding category gives it a meaning."""
     with pytest.raises(ConfigError, match="means nothing with expiry fixed"):
         StoreConfig(expiry="fixed", renewed_by=["ack"])
-    lobby = {"lobby": CategoryConfig(expiry="sliding")}
+    lobby = {"lobby": CategoryRules(expiry="sliding")}
     assert StoreConfig(
         expiry="fixed", renewed_by=["ack"], categories=lobby
     ).renewed_by == frozenset({"ack"})

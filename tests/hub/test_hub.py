@@ -22,7 +22,6 @@ from sfere_tornado import (
     send,
     with_connection,
 )
-from sfere_tornado.config import CategoryConfig
 from sfere_tornado.errors import ConfigError, HubError, RegistryError
 from sfere_tornado.hub import MAX_CHAINS
 from sfere_tornado.hub.ticks import Ticks
@@ -95,7 +94,7 @@ def test_yaml_sets_the_store_and_the_streams(tmp_path):
 def test_per_category_leases_come_from_the_configuration():
     """A category's own lease and same-key rule hold for its keys alone."""
     hub, clock, evicted = lobby(
-        ttl=60.0, categories={"ticket": CategoryConfig(ttl=5.0, expiry="fixed")}
+        ttl=60.0, categories={"ticket": CategoryRules(ttl=5.0, expiry="fixed")}
     )
     enter(hub, "brian", "ticket")
     enter(hub, "phil", "lobby")
@@ -112,7 +111,7 @@ def test_from_config_passes_every_setting_on(kind):
         same_key="replace",
         maxsize=2,
         on_full="evict",
-        categories={"lobby": CategoryConfig(same_key="join")},
+        categories={"lobby": CategoryRules(same_key="join")},
     )
     store = from_config(settings)
     for name in ("a", "b", "c"):

@@ -5,7 +5,7 @@ from support.lobby import Events, Lobby, Page, key
 from support.waiting import eventually
 
 from sfere_tornado import Key, StoreConfig
-from sfere_tornado.config import CategoryConfig
+from sfere_tornado.config import CategoryRules
 
 
 def table(name):
@@ -16,7 +16,7 @@ def table(name):
 async def test_a_lease_of_one_key_ends_for_that_reason(serve):
     """A second key whose lease ends is told as expired, and the stream with its first key stays."""
     store = StoreConfig(
-        ttl=86_400.0, close_on_evict=False, categories={"table": CategoryConfig(ttl=60.0)}
+        ttl=86_400.0, close_on_evict=False, categories={"table": CategoryRules(ttl=60.0)}
     )
     lobby = Lobby(Events, store=store)
     lobby.url = serve(lobby.app)

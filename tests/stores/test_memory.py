@@ -31,10 +31,6 @@ def test_maxsize_is_a_whole_number(maxsize):
             "same_key is one of join, replace, refuse, not 'joins'; did you mean 'join'",
         ),
         ({"on_full": "drop"}, "on_full is one of refuse, evict, not 'drop'"),
-        (
-            {"categories": {"lobby": CategoryRules(same_key="replaced")}},
-            "same_key of category 'lobby' .* 'replace'",
-        ),
         ({"categories": {"lobby": {"ttl": 5}}}, "the rules of category 'lobby' are CategoryRules"),
     ],
 )
@@ -43,6 +39,15 @@ def test_a_wrong_setting_is_an_error_that_names_it(kind, options, text):
     """A setting outside its range is refused when the store is made, with the right words."""
     with pytest.raises(ValueError, match=text):
         kind(**options)
+
+
+def test_a_wrong_rule_of_a_category_is_an_error_that_names_it():
+    """The rules of a category are refused when they are made, with the right words."""
+    with pytest.raises(
+        ValueError,
+        match=r"category\.same_key: must be one of join, replace, refuse, not 'replaced'; .*'replace'",
+    ):
+        CategoryRules(same_key="replaced")
 
 
 @pytest.mark.parametrize("rules", [CategoryRules(ttl=5.0), CategoryRules(expiry="fixed")])
