@@ -43,7 +43,7 @@ class Nowhere:
     def frame(self, payload: bytes) -> bytes:
         return payload
 
-    def ready(self) -> bool:
+    def ready(self, *drained: Callable[[], object]) -> bool:
         return True
 
     def closed(self) -> bool:

@@ -301,7 +301,12 @@ class Run:
                 waiting = False
                 try:
                     value = handlers[effect[0]](ctx, *effect[1:])
-                    if value is not None and is_awaitable(value):
+                    # Asked here first: most results are not awaitable, and a call costs more.
+                    if (
+                        value is not None
+                        and hasattr(type(value), "__await__")
+                        and is_awaitable(value)
+                    ):
                         waiting = True
                         value = yield value
                 except OWN_FAULT as error:
@@ -318,12 +323,11 @@ class Run:
 
     def run_stages(self, phase: Phase, stages: Iterable[Stage], item: Any) -> Steps | tuple[()]:
         """Run the stages of one phase around an item; return the steps from the first wait on."""
-        ctx, awaiting = self.ctx, self.handlers.awaiting
-        may_await = awaiting is None or self.kind in awaiting
+        ctx = self.ctx
         # One iterator, because the stages after one that waits go on with it.
         left = iter(stages)
         for interceptor_id, run, is_async in left:
-            if is_async and not may_await:
+            if is_async and not self._may_await():
                 continue
             before = ctx.save()
             try:
@@ -331,7 +335,7 @@ class Run:
                 if value is None or value is ctx:
                     continue
                 if is_awaitable(value):
-                    if may_await:
+                    if self._may_await():
                         return _await_stage(self, phase, interceptor_id, item, before, value, left)
                     if hasattr(type(value), "close"):
                         value.close()
@@ -342,6 +346,11 @@ class Run:
                 error = raised
             self.record(phase, item, error, interceptor_id)
         return ()
+
+    def _may_await(self) -> bool:
+        """Return whether stages may await in a dispatch of this kind."""
+        awaiting = self.handlers.awaiting
+        return awaiting is None or self.kind in awaiting
 
     def _take(self, effects: Any) -> None:
         try:

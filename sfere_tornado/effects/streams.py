@@ -142,7 +142,9 @@ class StreamEffects(Registry):
             data: a string, or anything that JSON can say.
             options: any of ``event``, ``id``, ``retry``, ``conflate``.
         """
-        target = receiver(ctx, "send")
+        target: Target | None = ctx.system.get("sse")
+        if target is None:
+            raise NoConnectionError("send")
         event = event_id = retry = name = None
         if options:
             event, event_id = options.get("event"), options.get("id")

@@ -107,16 +107,15 @@ class Log:
     def trim(self, now: float) -> None:
         """Drop what exceeds the bounds."""
         records, keep = self._records, self._keep
-        start = self._start
-        while start < len(records) and (
-            len(records) - start > keep.count
-            or self._bytes > keep.bytes
-            or records[start].at <= now - keep.age
+        start, size = self._start, len(self._records)
+        oldest = now - keep.age
+        while start < size and (
+            size - start > keep.count or self._bytes > keep.bytes or records[start].at <= oldest
         ):
             self._bytes -= len(records[start].payload)
             self._remember(records[start])
             start += 1
-        if start > _DEAD and start * 2 > len(records):
+        if start > _DEAD and start * 2 > size:
             del records[:start]
             start = 0
         self._start = start

@@ -185,7 +185,9 @@ class MemoryHistory:
             return payload
         payload = self.with_next_id(payload)
         self.position += 1
-        self._log(category, keep).append(Record(self.position, payload, audience, self.timer()))
+        # Without the named tuple's constructor, which is a function in Python.
+        record = tuple.__new__(Record, (self.position, payload, audience, self.timer()))
+        self._log(category, keep).append(record)
         return payload
 
     def record(self, pattern: PatternLike, event: Event, *, exclude: Exclude = ()) -> bytes:
