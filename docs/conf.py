@@ -59,7 +59,11 @@ nitpick_ignore_regex = [
     ),
     (
         "py:class",
-        "Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps|frozenset.*Literal.*",
+        "ChangeKind|DepartureReason|Kind|OnFull|Reason|SameKey|Source|Spawn|Stages|Steps",
+    ),
+    (
+        "py:class",
+        "frozenset.*Literal.*",
     ),
     # Only for subclasses of the stores; not public.
     ("py:meth", "MemoryStore._put"),

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ STILL_TO_CUT = {
         "system",
         "tick",
         "time",
+    },
+    "names of several things": {
+        "CATCH_UP",
+        "Entry",
+        "PART_SIZE",
+        "SLICE",
+        "check_categories",
+        "describe",
+        "explain",
+        "load",
     },
 }
 
@@ -168,6 +179,28 @@ def test_the_hub_shows_what_applications_need():
 def test_names_say_one_thing():
     """Words with several meanings name no parameter, local or attribute."""
     assert_none("banned names", HOUSE.banned_names())
+
+
+def test_a_public_name_is_one_thing():
+    """No two modules have the same public name for different things; a subclass may keep it."""
+    things = defaultdict(list)
+    for module in MODULES:
+        loaded = importlib.import_module(module)
+        for name in loaded.__all__:
+            things[name].append(getattr(loaded, name))
+    assert_none(
+        "names of several things",
+        [name for name, values in things.items() if not all(is_same(values[0], v) for v in values)],
+    )
+
+
+def is_same(thing, other):
+    """Whether two public things are one: the same object, an equal constant, or a subclass."""
+    if isinstance(thing, type) and isinstance(other, type):
+        return thing in other.__mro__ or other in thing.__mro__
+    if callable(thing) or callable(other):
+        return thing is other
+    return type(thing) is type(other) and bool(thing == other)
 
 
 def test_nothing_is_decided_by_comparing_effects():

@@ -12,13 +12,13 @@ from .records import (
     MAX_DATA_SIZE,
     MAX_LABEL,
     Change,
+    ChangeKind,
     Departure,
+    DepartureReason,
     Diff,
     Grace,
-    Kind,
     Member,
     Meta,
-    Reason,
     diff,
 )
 from .states import MAX_METAS
@@ -33,10 +33,10 @@ __all__ = (
     "Departure",
     "Diff",
     "Grace",
-    "Kind",
+    "ChangeKind",
     "Member",
     "Meta",
     "Presence",
-    "Reason",
+    "DepartureReason",
     "diff",
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from ..keys import Key
-    from ..reasons import DepartureReason as Reason
+    from ..reasons import DepartureReason
 
 __all__ = (
     "Arrived",
@@ -57,7 +57,7 @@ class Departed:
     """A connection has closed, or has left a key."""
 
     connection_id: ConnectionId
-    reason: Reason
+    reason: DepartureReason
     #: Only under this key; None for all keys of the connection.
     key: Key | None = None
 

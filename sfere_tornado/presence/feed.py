@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from ..streams.connection import Connection
     from ..streams.writer import Writer
     from .presence import Presence
-    from .records import Change, Reason
+    from .records import Change, DepartureReason
 
 __all__ = ("PresenceFeed",)
 
 log: logging.Logger = logging.getLogger("sfere_tornado.presence")
 
 #: Why a connection leaves one of its keys and keeps others, by the store's cause.
-_REASON_OF_CAUSE: Final[Mapping[Cause, Reason]] = {
+_REASON_OF_CAUSE: Final[Mapping[Cause, DepartureReason]] = {
     "explicit": "revoked",
     "expired": "expired",
     "replaced": "replaced",

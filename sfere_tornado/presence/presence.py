@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .facts import Fact
-    from .records import Change, Departure, Reason
+    from .records import Change, Departure, DepartureReason
 
 __all__ = ("EXPIRE_SLICE", "MAX_MEMBERS", "Presence")
 
@@ -148,7 +148,9 @@ class Presence:
         rules.connections[fact.connection_id] = connection
         return changes
 
-    def depart(self, connection: object, reason: Reason, *, key: object = None) -> list[Change]:
+    def depart(
+        self, connection: object, reason: DepartureReason, *, key: object = None
+    ) -> list[Change]:
         """Record that a connection has closed.
 
         Args:

@@ -14,8 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import EventError, MetaError
-from ..reasons import RETURNING
-from ..reasons import DepartureReason as Reason
+from ..reasons import RETURNING, DepartureReason
 from ..wire.event_stream import data_text
 
 if TYPE_CHECKING:
@@ -27,18 +26,18 @@ __all__ = (
     "MAX_DATA_SIZE",
     "MAX_LABEL",
     "Change",
+    "ChangeKind",
     "Departure",
+    "DepartureReason",
     "Diff",
     "Grace",
-    "Kind",
     "Member",
     "Meta",
-    "Reason",
     "check_meta",
     "diff",
 )
 
-Kind: TypeAlias = Literal["joined", "left", "away", "back", "changed"]
+ChangeKind: TypeAlias = Literal["joined", "left", "away", "back", "changed"]
 
 #: Characters of a tab id or a device's name at most, 64: a UUID and a word. Every newcomer is sent
 #: the labels of all members.
@@ -99,7 +98,7 @@ class Grace:
                     f"the grace {field.name} is a number of seconds from 0, not {value!r}"
                 )
 
-    def wait(self, reason: Reason, *, hidden: bool = False) -> float | None:
+    def wait(self, reason: DepartureReason, *, hidden: bool = False) -> float | None:
         """Return the seconds to wait after a departure, or None when it is never announced.
 
         Args:
@@ -140,7 +139,7 @@ class Departure(NamedTuple):
     """A connection that has closed: the arguments of :meth:`.Presence.depart`."""
 
     connection: object
-    reason: Reason
+    reason: DepartureReason
     #: Only under this key; None for all keys of the connection.
     key: Key | None = None
 
@@ -148,14 +147,14 @@ class Departure(NamedTuple):
 class Change(NamedTuple):
     """A change to announce: of which member, what, and for ``left`` why and who remains."""
 
-    kind: Kind
+    kind: ChangeKind
     key: Key
     #: The member's connections after the change; for ``left`` those that it had last.
     metas: tuple[Meta, ...]
     #: Whether the others see the member as away after this change.
     away: bool
     #: Why the member has left; None for other kinds.
-    reason: Reason | None = None
+    reason: DepartureReason | None = None
     #: For ``left``, in callbacks: the members of the same scope and category that are here after
     #: the whole call. Empty elsewhere; see :meth:`.Presence.with_remaining`.
     remaining: tuple[Key, ...] = ()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..keys import Key
     from .facts import Arrived, ConnectionId, Departed, Left, Shown, Updated
-    from .records import Grace, Kind, Reason
+    from .records import ChangeKind, DepartureReason, Grace
     from .states import MemberState
 
 __all__ = ("Rules",)
@@ -172,7 +172,7 @@ class Rules:
         self,
         state: MemberState,
         streams: list[Stream],
-        reason: Reason,
+        reason: DepartureReason,
         now: float,
         changes: list[Change],
     ) -> None:
@@ -220,7 +220,7 @@ class Rules:
         self,
         state: MemberState,
         changes: list[Change],
-        reason: Reason | None = None,
+        reason: DepartureReason | None = None,
         metas: tuple[Meta, ...] = (),
     ) -> None:
         """Draw the conclusion from what became of a member's streams.
@@ -245,7 +245,7 @@ class Rules:
         if away is not state.announced.away:
             self._announce("away" if away else "back", state, changes)
 
-    def _announce(self, kind: Kind, state: MemberState, changes: list[Change]) -> None:
+    def _announce(self, kind: ChangeKind, state: MemberState, changes: list[Change]) -> None:
         """Add a change of a member that is here."""
         metas, away = state.metas(), state.away_to_announce
         state.announced = Member(state.key, metas, away)
@@ -276,7 +276,7 @@ class Rules:
             # A stream that is waited for must not keep its closed connection in memory.
             self.connections.pop(ident, None)
 
-    def _wait(self, stream: Stream, reason: Reason, now: float) -> None:
+    def _wait(self, stream: Stream, reason: DepartureReason, now: float) -> None:
         """Wait for a dropped stream, if there is a grace for the reason."""
         state = stream.state
         if stream.tab is not None and any(other.tab == stream.tab for other in state.open.values()):

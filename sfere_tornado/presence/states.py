@@ -12,7 +12,7 @@ from .records import Member, Meta
 if TYPE_CHECKING:
     from ..keys import Key
     from .facts import ConnectionId
-    from .records import Reason
+    from .records import DepartureReason
 
 __all__ = ("MAX_METAS", "MemberState", "Stream")
 
@@ -57,7 +57,7 @@ class Stream:
         self.connection_id: ConnectionId = connection_id
         self.tab, self.device, self.since, self.data, self.hidden = meta
         #: Why it closed; None while it is open.
-        self.reason: Reason | None = None
+        self.reason: DepartureReason | None = None
         #: When its wait ends; meaningful only while it is waited for.
         self.ends: float = 0.0
         #: The number of its wait; None while it is not waited for.

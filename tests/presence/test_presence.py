@@ -18,9 +18,9 @@ from sfere_tornado.presence import (
     MAX_METAS,
     Change,
     Departure,
+    DepartureReason,
     Grace,
     Presence,
-    Reason,
     diff,
 )
 from sfere_tornado.presence.members import Members
@@ -152,8 +152,8 @@ def test_a_stop_can_be_given_a_grace(clock):
 
 def test_every_reason_of_a_connection_is_known():
     """Presence knows each reason for which a connection closes, and ``leave``."""
-    assert set(get_args(Reason)) == {*get_args(reasons.Reason), "leave"}
-    for reason in get_args(Reason):
+    assert set(get_args(DepartureReason)) == {*get_args(reasons.Reason), "leave"}
+    for reason in get_args(DepartureReason):
         Grace().wait(reason)
 
 
