@@ -110,6 +110,10 @@ class Handlers:
         # State and placeholders are made for each continuation, which an application may notice.
         self.senders: Collection[str] = () if placeholders or to_state is not None else senders
 
+    def may_await(self, kind: Kind) -> bool:
+        """Return whether the stages of a dispatch may await."""
+        return self.awaiting is None or kind in self.awaiting
+
 
 class Run:
     """One dispatch under way.
@@ -327,7 +331,7 @@ class Run:
         # One iterator, because the stages after one that waits go on with it.
         left = iter(stages)
         for interceptor_id, run, is_async in left:
-            if is_async and not self._may_await():
+            if is_async and not self.handlers.may_await(self.kind):
                 continue
             before = ctx.save()
             try:
@@ -335,7 +339,7 @@ class Run:
                 if value is None or value is ctx:
                     continue
                 if is_awaitable(value):
-                    if self._may_await():
+                    if self.handlers.may_await(self.kind):
                         return _await_stage(self, phase, interceptor_id, item, before, value, left)
                     if hasattr(type(value), "close"):
                         value.close()
@@ -346,11 +350,6 @@ class Run:
                 error = raised
             self.record(phase, item, error, interceptor_id)
         return ()
-
-    def _may_await(self) -> bool:
-        """Return whether stages may await in a dispatch of this kind."""
-        awaiting = self.handlers.awaiting
-        return awaiting is None or self.kind in awaiting
 
     def _take(self, effects: Any) -> None:
         try:
