@@ -68,7 +68,6 @@ STILL_TO_CUT = {
         "Entry",
         "PART_SIZE",
         "SLICE",
-        "check_categories",
         "describe",
         "explain",
         "load",

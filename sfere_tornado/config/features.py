@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..defaults import KEEP_AGE, KEEP_BYTES, KEEP_COUNT
-from .fields import DAY, KIB, MIB, by_category, check_categories, check_record, section, setting
+from .fields import DAY, KIB, MIB, by_category, check_by_category, check_record, section, setting
 from .values import Count, Duration, Size, Switch
 
 __all__ = ("GraceConfig", "HistoryConfig", "KeepConfig", "PresenceConfig")
@@ -78,7 +78,7 @@ class PresenceConfig:
 
     def __post_init__(self) -> None:
         check_record(self, "presence")
-        check_categories(self, "presence", GraceConfig)
+        check_by_category(self, "presence", GraceConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +119,4 @@ class HistoryConfig:
 
     def __post_init__(self) -> None:
         check_record(self, "history")
-        check_categories(self, "history", KeepConfig)
+        check_by_category(self, "history", KeepConfig)

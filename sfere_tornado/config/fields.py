@@ -17,7 +17,7 @@ __all__ = (
     "KIB",
     "MIB",
     "by_category",
-    "check_categories",
+    "check_by_category",
     "check_record",
     "check_sections",
     "section",
@@ -72,7 +72,7 @@ def check_record(record: Any, path: str) -> None:
             ) from None
 
 
-def check_categories(record: Any, path: str, kind: type) -> None:
+def check_by_category(record: Any, path: str, kind: type) -> None:
     """Check the rules by category of a record.
 
     Args:

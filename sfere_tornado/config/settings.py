@@ -30,7 +30,7 @@ from .fields import (
     KIB,
     MIB,
     by_category,
-    check_categories,
+    check_by_category,
     check_record,
     check_sections,
     section,
@@ -167,7 +167,7 @@ class StoreConfig:
 
     def __post_init__(self) -> None:
         check_record(self, "store")
-        check_categories(self, "store", CategoryRules)
+        check_by_category(self, "store", CategoryRules)
         refuse_pointless(
             self, [each.name for each in fields(self) if getattr(self, each.name) != each.default]
         )
