@@ -108,7 +108,10 @@ class Handlers:
         self.report: Callable[[DispatchError], object] = report
         self.awaiting: Collection[Kind] | None = awaiting
         # State and placeholders are made for each continuation, which an application may notice.
-        self.senders: Collection[str] = () if placeholders or to_state is not None else senders
+        # A tuple, in which a name that is not hashable may be looked for.
+        self.senders: tuple[str, ...] = (
+            () if placeholders or to_state is not None else tuple(senders)
+        )
 
     def may_await(self, kind: Kind) -> bool:
         """Return whether the stages of a dispatch may await."""
@@ -179,12 +182,14 @@ class Run:
         """Dispatch a continuation; see :meth:`.Context.dispatch`."""
         ctx = self.ctx
         own_system, own_data = self._base or (ctx.system, ctx.dispatch_data)
-        if self.chain.passive and type(effects) is tuple:
+        if self.chain.passive and isinstance(effects, (tuple, list)):
+            sent: list[Effect] = []
             for item in effects:
-                if type(item) is not Effect or item[0] not in self.handlers.senders:
+                if type(item) is not Effect or not item or item[0] not in self.handlers.senders:
                     break
+                sent.append(item)
             else:
-                return self._send(effects, {**own_system, **(system or {})})
+                return self._send(sent, {**own_system, **(system or {})})
         return Run(
             self.handlers,
             self.chain,
@@ -196,7 +201,7 @@ class Run:
             is_root=False,
         ).start(effects)
 
-    def _send(self, effects: tuple[Effect, ...], system: dict[str, Any]) -> Dispatched:
+    def _send(self, effects: list[Effect], system: dict[str, Any]) -> Dispatched:
         """Run a continuation of effects that only send, in the context of this dispatch.
 
         No stage runs around it, and its effects change nothing in a context. So nothing can tell

@@ -284,11 +284,12 @@ class IndexedStore(Store[C]):
 
     def _remove(self, entry: Entry[C], cause: Cause, ended: float | None) -> Removal[C]:
         """Remove an entry and queue its callbacks."""
-        removal = self._entries.remove(entry, cause, ended)
+        removal, waiting = self._entries.remove(entry, cause, ended), self._callbacks.waiting
         if self.on_removal is not None:
-            self._callbacks.add(self.on_removal, removal)
+            # As Callbacks.add, twice for each stream that ends.
+            waiting.append((self.on_removal, (removal,)))
         if self.on_evict is not None and (removal.remaining == 0 or removal.cause == "replaced"):
-            self._callbacks.add(self.on_evict, removal.key, removal.connection, removal.cause)
+            waiting.append((self.on_evict, (removal.key, removal.connection, removal.cause)))
         return removal
 
     def _catch_up(self) -> float | None:

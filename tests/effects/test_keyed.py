@@ -606,3 +606,24 @@ def test_an_effect_of_the_application_that_is_called_send_has_a_context_of_its_o
     assert [result.value for result in done.results][1:] == [False]
     (warning,) = caplog.records
     assert "effect 'send' of registry 'own' replaces" in warning.getMessage()
+
+
+@pytest.mark.parametrize("wrong", [Effect(()), Effect(([],)), "send"])
+@pytest.mark.parametrize("several", [tuple, list])
+def test_what_is_not_an_effect_beside_one_that_sends_is_an_error_of_the_continuation(
+    wrong, several, caplog
+):
+    """The effect beside it runs."""
+    room = Room()
+    _, transport = room.enter("ann")
+    own = Registry("own")
+    own.effect("both")(
+        lambda ctx: ctx.dispatch(
+            several([send("x"), wrong]), system={"sse": room.store.peek(key("ann"))[0]}
+        )
+    )
+    done = Dispatcher([StreamEffects(), own]).dispatch(("both",))
+    (result,) = done.results
+    assert [type(error.exception) for error in result.value.errors] == [EffectShapeError]
+    assert [event.data for event in transport.events()] == ["x"]
+    assert len(caplog.records) == 1
