@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import fanout
 from benchmarks.__main__ import BENCHMARKS, main
-from benchmarks.journeys import Call, Journey
+from benchmarks.journeys import Call, Journey, measure
 from benchmarks.table import FALLS_SHORT, Table, at_least, at_most, in_turns, middle
 
 ROOT = Path(__file__).parents[1]
@@ -105,3 +105,26 @@ def test_a_journey_counts_its_moves():
     journey = Journey(tuple(calls))
     assert journey.figures == (4, 3, 2, 2)
     assert list(journey.legs()) == [("a.py", ["f", "g"]), ("b.py", ["f"]), ("a.py", ["f"])]
+
+
+#: Calls and moves of each journey, at most: what they are, and up to 3 % more.
+BOUNDS = {
+    "opening": (233, 145),
+    "broadcast": (81, 51),
+    "close": (150, 112),
+    "reconnect": (231, 158),
+}
+
+
+def test_no_journey_gets_longer():
+    """A layer that only passes on shows here, whatever the machine has to do beside it."""
+    journeys = measure()
+    longer = {}
+    for name, journey in journeys.items():
+        calls, _, _, moves = journey.figures
+        if calls > BOUNDS[name][0] or moves > BOUNDS[name][1]:
+            longer[name] = (calls, moves)
+    assert longer == {}
+    # A journey that is cut short would be within any bound.
+    for name, (most_calls, _) in BOUNDS.items():
+        assert len(journeys[name].calls) > most_calls / 2, name

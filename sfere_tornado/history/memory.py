@@ -250,7 +250,7 @@ class MemoryHistory:
             gap, reported = "too_old", end
         events: list[bytes] = []
         size = 0
-        for looked_at, record in enumerate(merge(*(log.after(position) for log in logs)), 1):
+        for looked_at, record in enumerate(merge(*[log.after(position) for log in logs]), 1):
             if record.sequence > end:
                 break
             if record.audience.includes(key):
