@@ -111,7 +111,7 @@ def test_a_journey_counts_its_moves():
 BOUNDS = {
     "opening": (233, 145),
     "broadcast": (81, 51),
-    "close": (150, 112),
+    "close": (152, 114),
     "reconnect": (231, 158),
 }
 

@@ -58,7 +58,7 @@ class Departures:
         self.on_kept: Callable[[Key, Connection, Cause], object] | None = None
         self._store = store
         store.on_removal = self._close_removed
-        store.on_evict = None
+        store.on_evict = self._tell
 
     def __repr__(self) -> str:
         return f"<Departures: {len(self._callbacks)} callbacks, {'closing' if self._close else 'not closing'}>"
@@ -67,8 +67,6 @@ class Departures:
         """Register a callback for every departure; see :meth:`Hub.on_evict`."""
         check_callback(callback, "on_evict")
         self._callbacks.append(callback)
-        # The store guards what it calls, so a single callback needs no second guard.
-        self._store.on_evict = callback if len(self._callbacks) == 1 else self._tell
         return callback
 
     def resume(self) -> None:

@@ -112,3 +112,32 @@ def test_a_callback_that_would_never_run_is_refused():
         ):
             Departures(MemoryStore(), close=True).add(wrong)
     assert check_callback(print, "on_evict") is None
+
+
+class Unguarded(MemoryStore):
+    """A store of an application, which calls its callbacks directly."""
+
+    def purge(self, key):
+        removals = [*self.peek(key)]
+        for connection in removals:
+            self.on_evict(key, connection, "explicit")
+        return []
+
+
+@pytest.mark.parametrize("callbacks", [1, 2])
+def test_what_a_callback_raises_reaches_no_store(callbacks, caplog):
+    """It is logged, also where the store guards nothing, and whether it is the only one or not."""
+    store = Unguarded()
+    departures = Departures(store, close=True)
+    calls = []
+
+    def fail(key, connection, cause):
+        calls.append(key.id)
+        raise OSError("no disk")
+
+    for _ in range(callbacks):
+        departures.add(fail)
+    enter(store, "brian")
+    store.purge(key("brian"))
+    assert calls == ["brian"] * callbacks
+    assert len(caplog.records) == callbacks
