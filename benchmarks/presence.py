@@ -45,9 +45,7 @@ def make_hub(grace: float) -> Hub:
 
 def present(hub: Hub) -> set[str]:
     """Return the present members, as the hub knows them."""
-    return (
-        {member.key.id for member in hub.presence.roster()} if hub.presence is not None else set()
-    )
+    return {member.key.id for member in hub.presence.roster()}
 
 
 def serve(pipe: Pipe, grace: float) -> None:

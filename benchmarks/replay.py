@@ -249,7 +249,6 @@ class Soak:
         # Their clients come back to the same key, sometimes before the last stream is known to have
         # ended.
         self.hub = Hub(HubConfig(stream=StreamConfig(heartbeat=3600.0), history=history))
-        assert self.hub.history is not None
         self.tag = self.hub.history.tag
         self.findings = Findings(events, clients)
         #: Everything that is going to be sent, and where each event begins in it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .dispatch import Description, Parameter
 
-__all__ = ("CommandError", "describe", "load", "main")
+__all__ = ("CommandError", "describe_text", "load_dispatcher", "main")
 
 
 class CommandError(SfereError, ValueError):
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], out: TextIO | None = None) -> int:
     parser, describing = _parsers()
     chosen = parser.parse_args(arguments)
     try:
-        text = describe(load(chosen.hub), chosen.name, grep=chosen.grep)
+        text = describe_text(load_dispatcher(chosen.hub), chosen.name, grep=chosen.grep)
     except CommandError as error:
         describing.error(str(error))
     print(text or "nothing found", file=out or sys.stdout)
@@ -75,7 +75,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     return parser, describing
 
 
-def load(where: str) -> Dispatcher:
+def load_dispatcher(where: str) -> Dispatcher:
     """Return the dispatcher of a hub.
 
     Args:
@@ -120,7 +120,9 @@ def _candidates(module: ModuleType) -> list[str]:
     ]
 
 
-def describe(dispatcher: Dispatcher, what: str | None = None, *, grep: str | None = None) -> str:
+def describe_text(
+    dispatcher: Dispatcher, what: str | None = None, *, grep: str | None = None
+) -> str:
     """Return a description as text; empty when nothing matches.
 
     Args:

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from sfere_tornado import Hub, Registry
-from sfere_tornado.cli import CommandError, describe, load, main
+from sfere_tornado.cli import CommandError, describe_text, load_dispatcher, main
 from sfere_tornado.dispatch import Dispatcher
 
 APPLICATION = '''
@@ -83,7 +83,7 @@ def test_everything_is_printed(shop):
 @pytest.mark.parametrize("name", ["hub", "dispatcher", "make_hub"])
 def test_a_hub_a_dispatcher_or_a_function(shop, name):
     """The object may be a hub, its dispatcher, or a function that makes one."""
-    assert isinstance(load(f"shop:{name}"), Dispatcher)
+    assert isinstance(load_dispatcher(f"shop:{name}"), Dispatcher)
 
 
 def test_a_part_is_printed(shop):
@@ -133,10 +133,10 @@ def test_handlers_that_cannot_be_read():
     """A handler without a readable signature, and a hub without a chain, are described too."""
     registry = Registry("test")
     registry.effect("odd")(dict)
-    assert describe(Dispatcher([registry])).startswith("effect odd(...)    [test]")
-    assert describe(Dispatcher([])) == ""
+    assert describe_text(Dispatcher([registry])).startswith("effect odd(...)    [test]")
+    assert describe_text(Dispatcher([])) == ""
     with pytest.raises(CommandError):
-        describe(Hub().dispatcher, "nothing like it")
+        describe_text(Hub().dispatcher, "nothing like it")
 
 
 def test_the_module_is_a_command(shop):

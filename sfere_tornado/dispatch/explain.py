@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
     from .effect import Effects
 
-__all__ = ("Explanation", "Explain", "Preview", "Step", "explain")
+__all__ = ("Explanation", "Explain", "Preview", "Step", "explain_dispatch")
 
 
 class Explain(Protocol):
@@ -68,7 +68,7 @@ class Explanation(NamedTuple):
         return "\n".join(_lines(self)) or "nothing"
 
 
-def explain(
+def explain_dispatch(
     dispatcher: Dispatcher,
     effects: Effects,
     *,
@@ -98,7 +98,7 @@ def explain(
     ctx = run.ctx
 
     def nested(effects: Effects, system: Mapping[str, Any]) -> Explanation:
-        return explain(
+        return explain_dispatch(
             dispatcher,
             effects,
             system={**ctx.system, **system},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..defaults import MAX_EVENT_SIZE
-from ..dispatch.explain import explain as explain_dispatch
+from ..dispatch.explain import explain_dispatch
 from ..errors import EffectShapeError
 from ..keys import as_audience, as_key, format_pattern
 from ..streams.connection import Connection

@@ -4,8 +4,8 @@
 effect has a constructor of the same name, which checks its arguments where they are written and
 returns the tuple.
 
-Only the web room dispatches two of the effects: ``request`` runs the verb method of a handler,
-``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the
+Only the folder ``web`` dispatches two of the effects: ``request`` runs the verb method of a
+handler, ``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the
 dispatch. As effects they stand in the middle of the interceptor chain. The action ``sse_closed``
 says that the connection of the dispatch has ended; the sfere interceptor purges it.
 """
@@ -117,7 +117,7 @@ def receiver(ctx: Context, effect: str) -> Target:
 
 
 class StreamEffects(Registry):
-    """The effects in this module, and the two that the web room dispatches.
+    """The effects in this module, and the two that the folder ``web`` dispatches.
 
     Args:
         max_event_size: bytes an event may have on the wire; a larger one is an error to the sender.
@@ -178,7 +178,7 @@ class StreamEffects(Registry):
         """Say that the connection of the dispatch has ended; the sfere interceptor purges it."""
 
     def _answer(self, ctx: Context) -> Any:
-        """Run the verb method of the request, or open its event stream; only the web room may."""
+        """Run the verb method of the request, or open its event stream; for the folder ``web``."""
         visit = ctx.subject
         if not isinstance(visit, Visit) or visit.answer is None or ctx.kind == "application":
             raise NoConnectionError("request")

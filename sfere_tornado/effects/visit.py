@@ -1,6 +1,6 @@
 """A client's request, or its event stream, as the library's own stages and effects see it.
 
-The web room makes a :class:`Visit` for each request and gives it to the dispatch as its subject. No
+The folder ``web`` makes a :class:`Visit` for each request and gives it to the dispatch as its subject. No
 stage can replace it, so nothing that an interceptor changes decides what is stored or purged.
 """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .base import Gap, History, Mark, Replay
 from .log import MAX_DROPPED, Keep
-from .memory import MAX_CATEGORIES, MAX_SCAN, PART_SIZE, MemoryHistory
+from .memory import MAX_CATEGORIES, MAX_SCAN, PIECE_SIZE, MemoryHistory
 
 __all__ = (
     "MAX_CATEGORIES",
     "MAX_DROPPED",
     "MAX_SCAN",
-    "PART_SIZE",
+    "PIECE_SIZE",
     "Gap",
     "History",
     "Keep",

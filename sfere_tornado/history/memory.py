@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from ..wire.event_stream import Event
     from .base import Gap
 
-__all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PART_SIZE", "MemoryHistory")
+__all__ = ("MAX_CATEGORIES", "MAX_SCAN", "PIECE_SIZE", "MemoryHistory")
 
-#: Categories that are kept, 100: at most 100 MiB with the default bounds. Raise it where each room
-#: is a category. The category that has been silent longest is dropped; its clients get a gap.
+#: Categories that are kept, 100: at most 100 MiB with the default bounds. Raise it where each
+#: topic is a category. The category that has been silent longest is dropped; its clients get a gap.
 MAX_CATEGORIES: Final = 100
 
 #: Events read for one part of a replay, 10,000, some milliseconds. It bounds the turn of a client
@@ -59,7 +59,7 @@ MAX_SCAN: Final = 10_000
 
 #: Bytes of one part of a replay, 64 KiB: one part is sent while the next is read, far below an
 #: outbox.
-PART_SIZE: Final = 64 * 1024
+PIECE_SIZE: Final = 64 * 1024
 
 # Eighteen digits are more events than there will ever be, and short enough to be read at once.
 _ID: Final = re.compile("([0-9]{1,18})-([0-9a-zA-Z]{1,32})")
@@ -93,7 +93,7 @@ class MemoryHistory:
         timer: Callable[[], float] = time.monotonic,
         tag: str | None = None,
         max_categories: int = MAX_CATEGORIES,
-        part_size: int = PART_SIZE,
+        part_size: int = PIECE_SIZE,
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
         for name, value in (("max_categories", max_categories), ("part_size", part_size)):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .lease_clock import LeaseClock
 
-__all__ = ("AFTER_FAILURE", "CATCH_UP", "LATE", "Alarm")
+__all__ = ("AFTER_FAILURE", "LATE", "LATE_DELAY", "Alarm")
 
 log = logging.getLogger("sfere_tornado.hub")
 
@@ -27,7 +27,7 @@ LATE: Final = 0.25
 
 #: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the
 #: beats and reloads of thousands of clients, is read and handled first.
-CATCH_UP: Final = 0.25
+LATE_DELAY: Final = 0.25
 
 
 class Alarm:
@@ -87,7 +87,7 @@ class Alarm:
         late = self._catching_up or (handle is not None and now - handle.when() > LATE)
         if late and not self._catching_up:
             self._catching_up = True
-            self._handle = self._loop.call_at(now + CATCH_UP, self._ring)
+            self._handle = self._loop.call_at(now + LATE_DELAY, self._ring)
             return
         self._catching_up = False
         self._clock.ring(late=late)

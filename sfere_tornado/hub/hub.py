@@ -6,12 +6,14 @@ library's only timer. It passes each call on to the object that has the subject:
 - ``hub.parts`` makes the objects from the configuration.
 - ``hub.streams`` admits streams and ends them. ``hub.departures`` closes the streams of connections
   that leave the store. ``hub.release`` ends the requests of closed streams.
+- ``hub.serving`` is what the handlers of requests need. ``hub.chains`` keeps chains of
+  interceptors.
 - ``hub.ticks`` has the clocks and the timer, ``hub.alarm``. ``hub.lease_clock`` is the clock of
   leases. ``hub.watch`` checks open streams on every tick; ``hub.questions`` asks the application
   whether clients may stay.
-- ``hub.life`` starts and stops with the event loop. ``hub.draining`` ends everything in time.
-  ``hub.watchdog`` ends the process when nothing else does.
-- ``hub.threads`` takes dispatches from other threads. ``hub.chains`` keeps chains of interceptors.
+- ``hub.life`` binds to the event loop. ``hub.draining`` ends everything in time. ``hub.watchdog``
+  ends the process when nothing else does.
+- ``hub.threads`` takes dispatches from other threads.
 
 Thread safety: use a hub only in the thread of its event loop, except
 :meth:`Hub.dispatch_threadsafe`.
@@ -27,11 +29,11 @@ from ..config import load as load_config
 from ..dispatch import Dispatcher
 from ..effects.previews import explain
 from ..errors import HubError
-from .chains import Chains
 from .departures import check_callback
 from .draining import STOP_TIMEOUT, TIMEOUT, WINDOW, Drain, Draining
 from .life import Life
 from .parts import Parts
+from .serving import Serving
 from .ticks import Ticks
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
     from ..history import History
     from ..keys import Key, PatternLike
     from ..presence import Change, Presence
+    from ..presence.feed import PresenceFeed
     from ..stores import Cause, Store
-    from ..stores.admission import Admission
     from ..streams.connection import Connection
     from ..streams.fanout import Fanout
     from .streams import Streams
@@ -86,56 +88,55 @@ class Hub:
         store: Store[Connection] | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: The settings.
-        self.config: HubConfig = config or HubConfig()
-        #: What effects need; the system of each dispatch is merged over it.
-        self.system: dict[str, Any] = dict(system or {})
-        self._ticks = Ticks(timer)
-        parts = Parts(self.config, self._ticks, store)
+        config = config or HubConfig()
+        self._max_event_size = config.stream.max_event_size
+        #: The clocks: ``connection.expires_at = hub.clock.time() + seconds``.
+        self.clock: Ticks = Ticks(timer)
+        parts = Parts(config, self.clock, store)
         #: Open connections by key, in this process.
         self.store: Store[Connection] = parts.store
-        #: Past events; None when the configuration keeps none.
-        self.history: History | None = parts.history
         self._departures = parts.departures
-        self._life = Life(self._ticks, parts.writer, parts.departures)
+        self._life = Life(self.clock, parts.writer, parts.departures)
         feed = parts.make_feed(self.dispatch)
-        #: Runs effects through the chain.
+        #: Runs effects through the chain; says which there are.
         self.dispatcher: Dispatcher = Dispatcher(
             [*parts.registries(id_fn, feed), *registries],
             interceptors=interceptors,
             spawn=self._life.spawn,
             awaiting=("request", "opening"),
         )
+        base = dict(system or {})
         #: The open streams, stored or not.
-        self.streams: Streams = parts.make_streams(self._life, self.dispatcher, self.system, feed)
+        self.streams: Streams = parts.make_streams(self._life, self.dispatcher, base, feed)
+        #: What the handlers of requests need.
+        self.serving: Serving = Serving(config, self.dispatcher, self.streams, parts.history, base)
+        #: Start, readiness and end.
         self._draining = Draining(
-            self._life, self.streams, parts.writer, self._say, self.config.stream.retry
+            self._life, self.streams, parts.writer, self._say, config.stream.retry
         )
-        self._chains = Chains(self.dispatcher)
 
     def __repr__(self) -> str:
         return f"<Hub {self._life.state}: {len(self.streams)} streams, {self.store!r}>"
 
     @property
-    def presence(self) -> Presence | None:
-        """The members that are here; None when the configuration has no presence."""
-        feed = self.streams.feed
-        return None if feed is None else feed.roster
+    def history(self) -> History:
+        """Past events. ``hub.history.cursor()`` is the id of this moment, for a page.
+
+        Raises:
+            HubError: when the hub keeps no history; give the configuration a section ``history``.
+        """
+        if self.serving.history is None:
+            raise HubError("this hub keeps no history; give its configuration a section history")
+        return self.serving.history
 
     @property
-    def admission(self) -> Admission:
-        """Counts the open streams against the limits."""
-        return self.streams.admission
+    def presence(self) -> Presence:
+        """The members that are here.
 
-    @property
-    def ready(self) -> bool:
-        """Whether a load balancer may send new streams here; for its readiness probe."""
-        return not (self._life.draining or self._life.lame_duck)
-
-    @property
-    def time(self) -> Callable[[], float]:
-        """The hub's clock: ``connection.expires_at = hub.time() + seconds``."""
-        return self._ticks.time
+        Raises:
+            HubError: when the hub has no presence; give the configuration a section ``presence``.
+        """
+        return self._feed().roster
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], **arguments: Any) -> Self:
@@ -185,22 +186,10 @@ class Hub:
             HubError: when the hub has no presence; give the configuration a section ``presence``.
             RegistryError: when it is a coroutine function.
         """
-        feed = self.streams.feed
-        if feed is None:
-            raise HubError("this hub has no presence; give its configuration a section presence")
+        feed = self._feed()
         check_callback(callback, "on_presence")
         feed.add_callback(callback)
         return callback
-
-    def cursor(self) -> str:
-        """Return the id of this moment, for a page: its stream begins with the events after it.
-
-        Raises:
-            HubError: when the hub keeps no history; give the configuration a section ``history``.
-        """
-        if self.history is None:
-            raise HubError("this hub keeps no history; give its configuration a section history")
-        return self.history.cursor()
 
     def dispatch(
         self,
@@ -227,7 +216,7 @@ class Hub:
             HubError: when called from another thread than the event loop's.
         """
         self._life.check_thread()
-        merged = {**self.system, **system} if system else self.system
+        merged = {**self.serving.system, **system} if system else self.serving.system
         return self.dispatcher.dispatch(
             effects, system=merged, dispatch_data=dispatch_data, chain=chain
         )
@@ -269,11 +258,11 @@ class Hub:
             self.dispatcher,
             self.store,
             effects,
-            system={**self.system, **(system or {})},
+            system={**self.serving.system, **(system or {})},
             dispatch_data=dispatch_data,
             chain=chain,
-            max_event_size=self.config.stream.max_event_size,
-            history=self.history,
+            max_event_size=self._max_event_size,
+            history=self.serving.history,
         )
 
     def keys(self, pattern: PatternLike | None = None) -> list[Key]:
@@ -335,9 +324,12 @@ class Hub:
         if present is not self:
             raise HubError("the application has another hub already; one application has one hub")
 
-    def chain(self, interceptors: Sequence[Interceptor]) -> Chain:
-        """Return the chain of the hub's interceptors and these, outermost first; cached."""
-        return self._chains.get(interceptors)
+    # -- start and end
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer may send new streams here; for its readiness probe."""
+        return not (self._life.draining or self._life.lame_duck)
 
     def start(self) -> None:
         """Use the running event loop: heartbeats are sent and leases end from now on.
@@ -400,14 +392,16 @@ class Hub:
         thread, would keep it alive. The application may close its own things after the drain, in
         the rest of that time. Call it in the main thread; arguments as for :meth:`drain`.
         """
-        self.start()
+        self._life.start()
         await self._draining.run_until_signal(
             Drain(window=window, timeout=timeout, farewell=farewell, lame_duck=lame_duck)
         )
 
-    def tick(self) -> None:
-        """Do what is due by the hub's clock; for tests with a clock of their own."""
-        self._ticks.tick()
-
     def _say(self, effects: Effects, fanout: Fanout) -> None:
-        self.dispatcher.dispatch(effects, system={**self.system, "sse": fanout})
+        self.dispatcher.dispatch(effects, system={**self.serving.system, "sse": fanout})
+
+    def _feed(self) -> PresenceFeed:
+        feed = self.streams.feed
+        if feed is None:
+            raise HubError("this hub has no presence; give its configuration a section presence")
+        return feed

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ("BURST", "LATEST", "SLICE", "UNDELAYED", "Release")
+__all__ = ("BURST", "LATEST", "REQUESTS_IN_A_TURN", "UNDELAYED", "Release")
 
 #: Seconds in which departures are one burst, 50 ms: single departures are rarely so close.
 BURST: Final = 0.05
@@ -29,7 +29,7 @@ UNDELAYED: Final = 50
 LATEST: Final = 1.0
 
 #: Requests ended in one turn, 50: about two milliseconds.
-SLICE: Final = 50
+REQUESTS_IN_A_TURN: Final = 50
 
 #: Turns without a departure after which a burst is over.
 _QUIET_TURNS: Final = 2
@@ -85,7 +85,7 @@ class Release:
             self._look_later()
 
     def _let_some_go(self) -> None:
-        for _ in range(min(SLICE, len(self._waiting))):
+        for _ in range(min(REQUESTS_IN_A_TURN, len(self._waiting))):
             self._waiting.popleft()()
         if self._waiting:
             self._loop.call_soon(self._let_some_go)

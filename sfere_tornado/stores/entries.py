@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .base import Removal
-from .index import EVERYTHING, GONE, Entry, Index
+from .index import EVERYTHING, GONE, Index, StoreEntry
 
 if TYPE_CHECKING:
     from ..defaults import Source
@@ -38,12 +38,12 @@ class Entries(Generic[C]):
         self.index: Index[C] = Index()
         self.leases: Leases[C] | None = leases
         #: Entries by their last sign of life, oldest first; None when the oldest is never evicted.
-        self.idle: OrderedDict[Entry[C], None] | None = OrderedDict() if evicting else None
+        self.idle: OrderedDict[StoreEntry[C], None] | None = OrderedDict() if evicting else None
 
     def __repr__(self) -> str:
         return f"<Entries: {self.index}, {self.leases}>"
 
-    def add(self, key: Key, connection: C, first: Entry[C] | None) -> None:
+    def add(self, key: Key, connection: C, first: StoreEntry[C] | None) -> None:
         """Add a connection under a key; ``first`` is an entry of the key, if there is one."""
         entry = self.index.add(key, connection, first)
         if self.idle is not None:
@@ -51,7 +51,7 @@ class Entries(Generic[C]):
         if self.leases is not None:
             self.leases.begin(entry, first, self.index.size)
 
-    def remove(self, entry: Entry[C], cause: Cause, ended: float | None) -> Removal[C]:
+    def remove(self, entry: StoreEntry[C], cause: Cause, ended: float | None) -> Removal[C]:
         """Remove an entry; whatever removes it, the cause of one past its lease is ``expired``."""
         if ended is not None and entry.ends <= ended:
             cause = "expired"
@@ -64,7 +64,7 @@ class Entries(Generic[C]):
         del entry.connection
         return removal
 
-    def renew(self, entries: list[Entry[C]], source: Source | None) -> None:
+    def renew(self, entries: list[StoreEntry[C]], source: Source | None) -> None:
         """Record a sign of life; storing again, source None, always counts as one."""
         if self.leases is not None:
             if source is not None and source not in self.leases.renewed_by:
@@ -74,12 +74,12 @@ class Entries(Generic[C]):
             for entry in entries:
                 self.idle.move_to_end(entry)
 
-    def alive(self, pattern: Key | Pattern, ended: float | None) -> list[Entry[C]]:
+    def alive(self, pattern: Key | Pattern, ended: float | None) -> list[StoreEntry[C]]:
         """Return the entries that match and are not past their lease."""
         entries = self.index.entries(pattern)
         return list(entries) if ended is None else [each for each in entries if each.ends > ended]
 
-    def alive_of(self, connection: object, ended: float | None) -> list[Entry[C]]:
+    def alive_of(self, connection: object, ended: float | None) -> list[StoreEntry[C]]:
         """Return the entries of a connection that are not past their lease, oldest first."""
         entries = self.index.entries_of(connection)
         return entries if ended is None else [each for each in entries if each.ends > ended]

@@ -25,7 +25,7 @@ from ..keys import ANY, Key, Pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("EVERYTHING", "GONE", "Entry", "Group", "Index")
+__all__ = ("EVERYTHING", "GONE", "StoreEntry", "Group", "Index")
 
 #: The pattern that matches every key.
 EVERYTHING: Final = Pattern(ANY, (ANY, ANY))
@@ -43,7 +43,7 @@ _EXACT: Final = 7
 C = TypeVar("C")
 
 
-class Entry(Generic[C]):
+class StoreEntry(Generic[C]):
     """One connection under one key, with its lease.
 
     Args:
@@ -65,7 +65,7 @@ class Entry(Generic[C]):
         self.ttl: float | None = None
 
     def __repr__(self) -> str:
-        return f"<Entry {self.key} until {self.ends}>"
+        return f"<StoreEntry {self.key} until {self.ends}>"
 
 
 class Group(dict[int, C]):
@@ -91,7 +91,7 @@ class Index(Generic[C]):
         # The masks whose groups are kept.
         self._masks: list[int] = [_EXACT]
         # By id(connection): its entry, or, when it has several keys, those by key.
-        self._entries: dict[int, Entry[C] | dict[Key, Entry[C]]] = {}
+        self._entries: dict[int, StoreEntry[C] | dict[Key, StoreEntry[C]]] = {}
         # How many times more than once a connection is in a group: by mask, bound parts and
         # id(connection).
         self._repeats: dict[tuple[int, Any, int], int] = {}
@@ -110,7 +110,7 @@ class Index(Generic[C]):
         """How many connections there are, each counted once."""
         return len(self._entries)
 
-    def add(self, key: Key, connection: C, first: Entry[C] | None) -> Entry[C]:
+    def add(self, key: Key, connection: C, first: StoreEntry[C] | None) -> StoreEntry[C]:
         """Add a connection under a key that does not have it yet.
 
         Args:
@@ -119,7 +119,7 @@ class Index(Generic[C]):
             first: what :meth:`first_at` returned for the key. The caller needs it too, so it is
                 looked up once.
         """
-        entry = Entry(key, connection, next(self._numbers) if first is None else first.order)
+        entry = StoreEntry(key, connection, next(self._numbers) if first is None else first.order)
         ident = entry.ident
         bounds = _bounds(key)
         for mask in self._masks:
@@ -134,14 +134,14 @@ class Index(Generic[C]):
         others = self._entries.get(ident)
         if others is None:
             self._entries[ident] = entry
-        elif isinstance(others, Entry):
+        elif isinstance(others, StoreEntry):
             self._entries[ident] = {others.key: others, key: entry}
         else:
             others[key] = entry
         self.size += 1
         return entry
 
-    def remove(self, entry: Entry[C]) -> int:
+    def remove(self, entry: StoreEntry[C]) -> int:
         """Remove an entry; return how many connections its key still has."""
         ident = entry.ident
         remaining = 0
@@ -164,7 +164,7 @@ class Index(Generic[C]):
             elif group.deleted > len(group) + _SPARSE:
                 groups[bound] = Group(group)
         others = self._entries[ident]
-        if isinstance(others, Entry):
+        if isinstance(others, StoreEntry):
             del self._entries[ident]
         else:
             del others[entry.key]
@@ -189,39 +189,39 @@ class Index(Generic[C]):
             mask, bound = (5, (scope, item_id)) if category is ANY else (7, pattern)
         return self._members(mask, bound)
 
-    def entries(self, pattern: Key | Pattern) -> Iterator[Entry[C]]:
+    def entries(self, pattern: Key | Pattern) -> Iterator[StoreEntry[C]]:
         """Return the entries that match, in order of their connections."""
         mask = _mask(pattern)
         bound = _bounds(pattern)[mask]
         for ident in self._members(mask, bound):
             entry = self._entries[ident]
-            if isinstance(entry, Entry):
+            if isinstance(entry, StoreEntry):
                 yield entry
             else:
                 # A connection with several keys is in the group because of at least one of them.
                 yield from (each for each in entry.values() if _bounds(each.key)[mask] == bound)
 
-    def entries_of(self, connection: object) -> list[Entry[C]]:
+    def entries_of(self, connection: object) -> list[StoreEntry[C]]:
         """Return all entries of a connection, oldest first."""
         entries = self._entries.get(id(connection))
-        if isinstance(entries, Entry):
+        if isinstance(entries, StoreEntry):
             return [entries]
         return [] if entries is None else list(entries.values())
 
-    def entry(self, key: Key, connection: object) -> Entry[C] | None:
+    def entry(self, key: Key, connection: object) -> StoreEntry[C] | None:
         """Return the entry of a connection under a key, if there is one."""
         entry = self._entries.get(id(connection))
-        if isinstance(entry, Entry):
+        if isinstance(entry, StoreEntry):
             return entry if entry.key == key else None
         return None if entry is None else entry.get(key)
 
-    def first_at(self, key: Key) -> Entry[C] | None:
+    def first_at(self, key: Key) -> StoreEntry[C] | None:
         """Return one entry of a key, the oldest of those that are left."""
         group = self._groups[_EXACT].get(key)
         if group is None:
             return None
         entry = self._entries[next(iter(group)) if isinstance(group, Group) else id(group)]
-        return entry if isinstance(entry, Entry) else entry[key]
+        return entry if isinstance(entry, StoreEntry) else entry[key]
 
     def _members(self, mask: int, bound: Any) -> dict[int, C]:
         if mask not in self._masks:
@@ -236,7 +236,7 @@ class Index(Generic[C]):
         self._masks.append(mask)
         groups = self._groups[mask]
         for entries in self._entries.values():
-            for entry in (entries,) if isinstance(entries, Entry) else entries.values():
+            for entry in (entries,) if isinstance(entries, StoreEntry) else entries.values():
                 bound = _bounds(entry.key)[mask]
                 group = groups.get(bound)
                 if group is None:

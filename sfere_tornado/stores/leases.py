@@ -27,7 +27,7 @@ from .index import GONE
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from .index import Entry
+    from .index import StoreEntry
 
 __all__ = ("EXPIRE_SLICE", "Leases")
 
@@ -102,7 +102,7 @@ class Leases(Generic[C]):
             for category, rules in check_categories(categories).items()
         }
         self._rule: tuple[float, bool] = (self.ttl, self.expiry == "sliding")
-        self._heap: list[tuple[float, int, Entry[C]]] = []
+        self._heap: list[tuple[float, int, StoreEntry[C]]] = []
         # Entries are not compared: of two equal ends, the one pushed first comes first.
         self._pushes: Iterator[int] = count()
 
@@ -119,13 +119,13 @@ class Leases(Generic[C]):
         """Whether entries past their lease may still be stored, after :meth:`due` and takes."""
         return bool(self._heap) and self._heap[0][0] <= self.now
 
-    def take(self, limit: int) -> list[Entry[C]]:
+    def take(self, limit: int) -> list[StoreEntry[C]]:
         """Take the entries whose lease has ended out of the heap, in the order of the ends.
 
         Args:
             limit: leases to look at, and so the most that is returned.
         """
-        ended: list[Entry[C]] = []
+        ended: list[StoreEntry[C]] = []
         looks = 0
         while looks < limit and self._heap and self._heap[0][0] <= self.now:
             looks += 1
@@ -135,7 +135,7 @@ class Leases(Generic[C]):
         self.budget -= looks
         return ended
 
-    def take_one(self) -> Entry[C] | None:
+    def take_one(self) -> StoreEntry[C] | None:
         """Take the next entry whose lease has ended, however many renewed ones come before it."""
         while self._heap and self._heap[0][0] <= self.now:
             entry = self._look()
@@ -143,7 +143,7 @@ class Leases(Generic[C]):
                 return entry
         return None
 
-    def begin(self, entry: Entry[C], first: Entry[C] | None, size: int) -> None:
+    def begin(self, entry: StoreEntry[C], first: StoreEntry[C] | None, size: int) -> None:
         """Begin the lease of a new entry.
 
         Args:
@@ -160,7 +160,7 @@ class Leases(Generic[C]):
         if len(self._heap) > 2 * size + _DEAD:
             self._clear_out()
 
-    def renew(self, entries: Iterable[Entry[C]]) -> None:
+    def renew(self, entries: Iterable[StoreEntry[C]]) -> None:
         """Begin sliding leases again; fixed ones go on."""
         for entry in entries:
             if entry.ttl is not None:
@@ -175,7 +175,7 @@ class Leases(Generic[C]):
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def _look(self) -> Entry[C] | None:
+    def _look(self) -> StoreEntry[C] | None:
         """Correct or take the first place of the heap; return its entry when its lease ended."""
         heap = self._heap
         entry = heap[0][2]

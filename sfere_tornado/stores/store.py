@@ -23,7 +23,7 @@ from .same_key import SameKeyRules
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from .index import Entry
+    from .index import StoreEntry
     from .leases import Leases
 
 __all__ = ("IndexedStore",)
@@ -250,7 +250,7 @@ class IndexedStore(Store[C]):
             removals.append(self._remove(next(iter(idle)), "size", ended))
         return removals
 
-    def _check(self, key: Key, keys: int, first: Entry[C] | None) -> Collection[Entry[C]]:
+    def _check(self, key: Key, keys: int, first: StoreEntry[C] | None) -> Collection[StoreEntry[C]]:
         """Check that a newcomer may have a key; return the entries that it replaces.
 
         Args:
@@ -264,7 +264,7 @@ class IndexedStore(Store[C]):
                 "purge one of them first",
                 key,
             )
-        leaving: Collection[Entry[C]] = ()
+        leaving: Collection[StoreEntry[C]] = ()
         if first is not None:
             if self._rules.refuses(key[1][0]):
                 raise KeyTakenError(key)
@@ -282,7 +282,7 @@ class IndexedStore(Store[C]):
             self._callbacks.run()
         return removals
 
-    def _remove(self, entry: Entry[C], cause: Cause, ended: float | None) -> Removal[C]:
+    def _remove(self, entry: StoreEntry[C], cause: Cause, ended: float | None) -> Removal[C]:
         """Remove an entry and queue its callbacks."""
         removal, waiting = self._entries.remove(entry, cause, ended), self._callbacks.waiting
         if self.on_removal is not None:

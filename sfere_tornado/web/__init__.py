@@ -1,4 +1,4 @@
-"""The rooms that know Tornado: requests as dispatches, event streams on request handlers."""
+"""What knows Tornado: requests as dispatches, event streams on request handlers."""
 
 from __future__ import annotations
 

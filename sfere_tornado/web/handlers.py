@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tornado.web import Application
 
     from ..dispatch import Context, Dispatched, DispatchError, Effects
-    from ..hub import Hub
+    from ..hub.serving import Serving
     from ..streams.connection import Connection
     from ..streams.fanout import Target
 
@@ -223,10 +223,10 @@ class SSEMixin(InterceptorMixin):
         stream = stream_of(self.request)
         if has_left(stream):
             return
-        hub = self.hub
+        serving = self.hub.serving
         opening = self._opening = Opening(
             self,
-            hub,
+            serving,
             stream,
             on_open=self.on_open,
             on_gap=self.on_gap,
@@ -239,7 +239,7 @@ class SSEMixin(InterceptorMixin):
         connection = opening.connection
         self._opener.begin()
         try:
-            await self._open_or_refuse(hub, opening, ends=ends)
+            await self._open_or_refuse(serving, opening, ends=ends)
             # The dispatch that has opened the stream is over; kept, it would cost each stream two
             # kilobytes.
             self._context = None
@@ -249,7 +249,7 @@ class SSEMixin(InterceptorMixin):
             # The loop is ending, or a host gave up on this request, or the client has left. Tornado
             # would put an error page into the stream, and log that it cannot: so the response is
             # finished here, when its socket is closed.
-            connection.close(reason="shutdown" if hub.streams.draining else "error")
+            connection.close(reason="shutdown" if serving.streams.draining else "error")
             left = self._opener.absorb()
             if (left or opening.transport is not None) and not self._finished:
                 self.finish()
@@ -260,7 +260,7 @@ class SSEMixin(InterceptorMixin):
             self._context = None
             self._opener.over()
 
-    async def _open_or_refuse(self, hub: Hub, opening: Opening, *, ends: bool) -> None:
+    async def _open_or_refuse(self, serving: Serving, opening: Opening, *, ends: bool) -> None:
         connection = opening.connection
         visit = Visit(
             connection,
@@ -269,18 +269,18 @@ class SSEMixin(InterceptorMixin):
             meta=self.presence_meta,
             answer=self._begin,
             system={"request": self.request, "handler": self},
-            chain=self._chain_of(hub),
+            chain=self._chain_of(serving),
             on_close=self.on_close,
         )
         try:
-            if not hub.streams.welcome():
+            if not serving.streams.welcome():
                 self._send_away(opening)
                 return
-            hub.streams.admit(connection, visit)
-            await self._dispatch_request(hub, _OPENED, "opening", visit)
+            serving.streams.admit(connection, visit)
+            await self._dispatch_request(serving, _OPENED, "opening", visit)
         except (StoreFullError, PresenceFullError, LimitReachedError) as error:
             log.warning("%s was refused a stream: %s", connection.remote, error)
-            status = LIMIT_STATUS.get(hub.config.limits.answer)
+            status = LIMIT_STATUS.get(serving.config.limits.answer)
             if status is not None:
                 raise HTTPError(status, "%s", error) from error
             self._send_away(opening)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ..dispatch import Context, Effects
     from ..effects.visit import Visit
     from ..history import Mark
-    from ..hub import Hub
     from ..hub.questions import Revalidate
+    from ..hub.serving import Serving
     from ..wire.compression import SharedCompressor
 
 __all__ = ("EVENT_STREAM_HEADERS", "Opener", "Opening", "last_event_id", "set_stream_headers")
@@ -102,7 +102,7 @@ class Opening:
     Args:
         handler: whose response the stream is; its ``on_connection_close`` is called when the socket
             is closed.
-        hub: the handler's.
+        serving: that of the handler's hub.
         stream: Tornado's stream of the request.
         on_open: returns the effects that greet the client.
         on_gap: returns the effects for a client whose missed events are not kept any more.
@@ -115,12 +115,12 @@ class Opening:
     __slots__ = (
         "_ends",
         "_handler",
-        "_hub",
         "_on_gap",
         "_on_open",
         "_released",
         "_returned",
         "_revalidate",
+        "_serving",
         "_stream",
         "connection",
         "transport",
@@ -129,7 +129,7 @@ class Opening:
     def __init__(
         self,
         handler: RequestHandler,
-        hub: Hub,
+        serving: Serving,
         stream: IOStream,
         *,
         on_open: Callable[[Connection], Effects | Awaitable[Effects]],
@@ -138,18 +138,18 @@ class Opening:
         returned: Effects = None,
         ends: bool = False,
     ) -> None:
-        settings = hub.config.stream
+        settings = serving.config.stream
         self.connection: Connection = Connection(
-            on_end=hub.streams.end,
+            on_end=serving.streams.end,
             remote=handler.request.remote_ip or "",
             max_outbox=settings.max_outbox,
             conflate=settings.on_slow == "conflate",
-            writer=hub.streams.writer,
+            writer=serving.streams.writer,
         )
         #: The way to the client; None until the response has begun.
         self.transport: StreamTransport | None = None
         self._handler = handler
-        self._hub = hub
+        self._serving = serving
         self._stream = stream
         self._on_open = on_open
         self._on_gap = on_gap
@@ -196,12 +196,12 @@ class Opening:
             visit: of the stream; None for a client that is sent away.
             mark: where the history stood, for a client that comes without an id.
         """
-        hub, handler, connection = self._hub, self._handler, self.connection
-        settings, compressed = hub.config.stream, self._set_headers()
+        serving, handler, connection = self._serving, self._handler, self.connection
+        settings, compressed = serving.config.stream, self._set_headers()
         jitter = random.uniform(1, 1 + RETRY_JITTER)  # noqa: S311  # no secret
         first = retry(round(settings.retry * jitter * 1000))
-        if mark is not None and hub.history is not None:
-            first += last_id(hub.history.cursor(mark))
+        if mark is not None and serving.history is not None:
+            first += last_id(serving.history.cursor(mark))
         if compressed is not None:
             first = HEADER + compressed.independent(first)
         # Tornado frames the first block, because it leaves in one send with the headers. Tornado's
@@ -219,7 +219,7 @@ class Opening:
             on_closed=handler.on_connection_close,
         )
         if visit is not None:
-            hub.streams.opened(connection, visit, self._revalidate)
+            serving.streams.opened(connection, visit, self._revalidate)
         connection.open(transport, compressed=compressed is not None, live=visit is None)
         transport.start_reading()
 
@@ -231,7 +231,7 @@ class Opening:
         """
         connection, transport = self.connection, self.transport
         # The application may just be asked whether the client may have them.
-        await self._hub.streams.questions.closed(connection)
+        await self._serving.streams.questions.closed(connection)
         if connection.reason is not None or transport is None:
             # What a stream that has ended still gets is written already.
             raise StreamClosedError
@@ -244,7 +244,7 @@ class Opening:
         self.connection.end(
             "error" if overrun else "timeout" if has_vanished(self._stream) else "client"
         )
-        self._hub.streams.let_go(self._release)
+        self._serving.streams.let_go(self._release)
 
     async def closed(self) -> None:
         """Wait until the socket is closed, so that the request may end; if it has begun."""
@@ -261,12 +261,12 @@ class Opening:
 
     def _set_headers(self) -> SharedCompressor | None:
         """Set the headers; return the compressor for a client that gets compressed events."""
-        hub, handler, key = self._hub, self._handler, self.connection.key
-        compressor = hub.streams.writer.compressor
+        serving, handler, key = self._serving, self._handler, self.connection.key
+        compressor = serving.streams.writer.compressor
         varies = (
             compressor is not None
             and key is not None
-            and key.category in hub.config.stream.compress
+            and key.category in serving.config.stream.compress
         )
         request = handler.request
         # An HTTP/1.0 body has no chunks, and a proxy would not pass its blocks on one by one.
@@ -319,7 +319,7 @@ class Opening:
             await self._greet(ctx, greeting, snapshot)
             return snapshot is not None
 
-        history, key, mark = self._hub.history, visit.key, visit.mark
+        history, key, mark = self._serving.history, visit.key, visit.mark
         try:
             if missed is not None:
                 if history is not None and key is not None and mark is not None:

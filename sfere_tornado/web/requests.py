@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Chain, Context, Dispatched, DispatchError, Effect, Kind
     from ..hub import Hub
+    from ..hub.serving import Serving
     from ..streams.fanout import Target
 else:
     # A host's handlers have a base class of their own; the mixin goes before it.
@@ -85,12 +86,12 @@ class InterceptorMixin(_Base):
     @property
     def chain(self) -> Chain:
         """The interceptors around this handler: the hub's, then the class's, then the route's."""
-        return self.hub.chain((*self.interceptors, *self._route_interceptors))
+        return self.hub.serving.chain((*self.interceptors, *self._route_interceptors))
 
-    def _chain_of(self, hub: Hub) -> Chain | None:
+    def _chain_of(self, serving: Serving) -> Chain | None:
         """Return the chain around this handler; None where it is the hub's own."""
         more = (*self.interceptors, *self._route_interceptors)
-        return hub.chain(more) if more else None
+        return serving.chain(more) if more else None
 
     def intercepts(self, verb: str) -> bool:
         """Return whether requests of this verb, in capitals, run inside the chain; all do."""
@@ -144,15 +145,15 @@ class InterceptorMixin(_Base):
             self._context = ctx
             return self._use(ctx, method(*args, **kwargs))
 
-        hub = self.hub
+        serving = self.hub.serving
         visit = Visit(
             key=self.connection_key,
             answer=answer,
             system={"request": self.request, "handler": self},
-            chain=self._chain_of(hub),
+            chain=self._chain_of(serving),
         )
         try:
-            await self._dispatch_request(hub, _REQUEST, "request", visit)
+            await self._dispatch_request(serving, _REQUEST, "request", visit)
         finally:
             self._context = None
 
@@ -164,7 +165,9 @@ class InterceptorMixin(_Base):
         """Return what a subclass adds to the system and to the dispatch data of its requests."""
         return {}
 
-    async def _dispatch_request(self, hub: Hub, item: Effect, kind: Kind, visit: Visit) -> None:
+    async def _dispatch_request(
+        self, serving: Serving, item: Effect, kind: Kind, visit: Visit
+    ) -> None:
         """Run one effect of the request in the chain; then raise the error for Tornado."""
         concerning: list[BaseException] = []
 
@@ -177,18 +180,7 @@ class InterceptorMixin(_Base):
                 log_error(error)
 
         data = self._request_data()
-        system = {**hub.system, **visit.system, **data}
-        if visit.connection is not None:
-            system["sse"] = visit.connection
-        await hub.dispatcher.run(
-            item,
-            system=system,
-            dispatch_data=data,
-            chain=visit.chain,
-            report=report,
-            kind=kind,
-            subject=visit,
-        )
+        await serving.run(item, kind, visit, data=data, report=report)
         if concerning:
             error = concerning[0]
             if isinstance(error, Exception):

@@ -205,7 +205,7 @@ async def test_a_page_begins_where_it_was_rendered(serve, monkeypatch):
     """With the hub's cursor in the address of its stream, a page of Datastar's gets what has happened since."""
     page = PAGES["datastar"]
     reading = Reading(serve, "datastar")
-    query = f"name=datastar&last_event_id={reading.hub.cursor()}"
+    query = f"name=datastar&last_event_id={reading.hub.history.cursor()}"
     monkeypatch.setitem(PAGES, "datastar", page.replace("name=datastar", query))
     reading.tell("<b>between</b>")
     async with reading:

@@ -38,7 +38,8 @@ class Pages:
             def get(self):
                 options = self.get_query_argument("options", '{ signs: "/noted?name=ann" }')
                 self.finish(
-                    PAGE % options.replace("CURSOR", self.application.settings["sfere"].cursor())
+                    PAGE
+                    % options.replace("CURSOR", self.application.settings["sfere"].history.cursor())
                 )
 
         self.lobby = Lobby(routes=[("/page", Rendered), ("/noted", Noted)])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sfere_tornado.dispatch import Dispatcher, Registry
-from sfere_tornado.dispatch.explain import Explanation, explain
+from sfere_tornado.dispatch.explain import Explanation, explain_dispatch
 from sfere_tornado.errors import EffectShapeError, NoEventLoopError, UnknownEffectError
 
 
@@ -33,7 +33,7 @@ def registry():
 def test_everything_is_told_and_nothing_is_done(registry):
     """Values of placeholders, expansions, effects in order and stages in order are told; no effect and no stage runs."""
     registry.system_to_state(lambda system: system["place"])
-    told = explain(
+    told = explain_dispatch(
         Dispatcher([registry]),
         [("greet", ("user",)), ("tell", 1)],
         system={"place": "here"},
@@ -62,7 +62,7 @@ def test_stages_of_a_chain_are_told(registry):
     """With a chain of its own, the stages are those of that chain."""
     dispatcher = Dispatcher([registry])
     chain = dispatcher.chain({"id": "route", "before_dispatch": never})
-    assert explain(dispatcher, ("tell",), chain=chain).stages["before_dispatch"] == (
+    assert explain_dispatch(dispatcher, ("tell",), chain=chain).stages["before_dispatch"] == (
         "outer",
         "route",
         "inner",
@@ -76,19 +76,19 @@ def test_what_would_go_wrong_is_told(registry):
     def fail(state):
         raise ZeroDivisionError
 
-    told = explain(Dispatcher([registry]), [("tel", 1), ("fail",), 7, ("tell", 2)])
+    told = explain_dispatch(Dispatcher([registry]), [("tel", 1), ("fail",), 7, ("tell", 2)])
     assert [(error.phase, type(error.exception)) for error in told.errors] == [
         ("action", UnknownEffectError),
         ("action", ZeroDivisionError),
         ("action", EffectShapeError),
     ]
     assert [step.effect for step in told.steps] == [("tell", 2)]
-    assert [type(error.exception) for error in explain(Dispatcher([registry]), "tell").errors] == [
-        EffectShapeError
-    ]
+    assert [
+        type(error.exception) for error in explain_dispatch(Dispatcher([registry]), "tell").errors
+    ] == [EffectShapeError]
 
     registry.system_to_state(lambda system: system["place"])
-    told = explain(Dispatcher([registry]), ("tell", 1))
+    told = explain_dispatch(Dispatcher([registry]), ("tell", 1))
     assert [(error.phase, type(error.exception)) for error in told.errors] == [("state", KeyError)]
 
 
@@ -100,10 +100,10 @@ def test_an_explanation_waits_for_nothing(registry):
         await asyncio.sleep(0)
 
     async def in_a_loop():
-        return explain(Dispatcher([registry]), [("later",), ("tell", 1)])
+        return explain_dispatch(Dispatcher([registry]), [("later",), ("tell", 1)])
 
     for told in (
-        explain(Dispatcher([registry]), [("later",), ("tell", 1)]),
+        explain_dispatch(Dispatcher([registry]), [("later",), ("tell", 1)]),
         asyncio.run(in_a_loop()),
     ):
         assert [type(error.exception) for error in told.errors] == [NoEventLoopError]
@@ -121,7 +121,7 @@ def test_previews_say_what_effects_would_do(registry):
     def tell(ctx, explain, text):
         return {"text": text, "place": ctx.system["place"]}
 
-    told = explain(
+    told = explain_dispatch(
         dispatcher,
         [("nest", ("tell", ("user",))), ("tell", 1)],
         system={"home": 1},
@@ -142,7 +142,7 @@ def test_previews_say_what_effects_would_do(registry):
 def test_an_explanation_can_be_read(registry):
     """As text it shows every part in order, what is nested indented, and "nothing" when there is nothing."""
     registry.effect("nest")(never)
-    told = explain(
+    told = explain_dispatch(
         Dispatcher([registry]),
         [("greet", ("user",)), ("nest", ("tell", 2)), ("tel",)],
         dispatch_data={"user": "brian"},
@@ -169,4 +169,4 @@ def test_an_explanation_can_be_read(registry):
         "        effect ('tell', 2)",
         "error in action of ('tel',): unknown action or effect 'tel'; did you mean 'tell'?",
     ]
-    assert str(explain(Dispatcher([]), None)) == "nothing"
+    assert str(explain_dispatch(Dispatcher([]), None)) == "nothing"

@@ -12,7 +12,7 @@ from sfere_tornado.history import (
     MAX_CATEGORIES,
     MAX_DROPPED,
     MAX_SCAN,
-    PART_SIZE,
+    PIECE_SIZE,
     Keep,
     MemoryHistory,
 )
@@ -246,7 +246,7 @@ def test_a_part_looks_at_a_bounded_number_of_events(clock, monkeypatch):
     replay = history.since("0-t", ANN)
     assert (replay.events, replay.done, replay.position) == ((), False, 10)
     assert everything(history, "0-t", ANN) == ([], ["at last"])
-    assert (MAX_SCAN, PART_SIZE, MAX_CATEGORIES, MAX_DROPPED) == (10_000, 65_536, 100, 1000)
+    assert (MAX_SCAN, PIECE_SIZE, MAX_CATEGORIES, MAX_DROPPED) == (10_000, 65_536, 100, 1000)
 
 
 # -- bounds and gaps

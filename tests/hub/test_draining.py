@@ -332,7 +332,7 @@ def test_a_dispatch_may_end_the_hub(end):
 
     async def main():
         hub = Hub(registries=[registry])
-        hub.system["hub"] = hub
+        hub.serving.system["hub"] = hub
         hub.start()
         connection, _ = enter(hub, "brian")
         hub.dispatch(("finish",))
@@ -357,7 +357,7 @@ def test_a_dispatch_that_drains_is_not_cancelled_with_the_others():
 
     async def main():
         hub = Hub(registries=[registry])
-        hub.system["hub"] = hub
+        hub.serving.system["hub"] = hub
         hub.start()
         waiting = hub.dispatch(("wait",))
         told = await asyncio.wait_for(hub.dispatch(("drain",)), 5)

@@ -83,8 +83,8 @@ def test_yaml_sets_the_store_and_the_streams(tmp_path):
         "store:\n  ttl: 30s\n  categories:\n    lobby: {ttl: 5s, same_key: replace}\nstream:\n  retry: 7s\n"
     )
     hub = Hub.from_yaml(path)
-    assert hub.config.store.ttl == 30.0
-    assert hub.config.stream.retry == 7.0
+    assert hub.serving.config.store.ttl == 30.0
+    assert hub.serving.config.stream.retry == 7.0
     path.write_text("store:\n  tlt: 30s\n")
     with pytest.raises(ConfigError, match="ttl") as caught:
         Hub.from_yaml(path)
@@ -99,7 +99,7 @@ def test_per_category_leases_come_from_the_configuration():
     enter(hub, "brian", "ticket")
     enter(hub, "phil", "lobby")
     clock.advance(6)
-    hub.tick()
+    hub.clock.tick()
     assert evicted == [("brian", "expired", ["phil"])]
 
 
@@ -145,7 +145,7 @@ def test_the_hubs_system_is_under_every_dispatch():
     hub = Hub(registries=[registry], system={"db": "real"})
     assert hub.dispatch(("db",)).results[0].value == "real"
     assert hub.dispatch(("db",), system={"db": "other"}).results[0].value == "other"
-    assert hub.system == {"db": "real"}
+    assert hub.serving.system == {"db": "real"}
 
 
 def test_install_is_for_finished_applications():
@@ -162,10 +162,10 @@ def test_chains_are_made_once_and_bounded():
     """The same interceptors give the same chain; one that makes new ones for every request fills no memory."""
     hub = Hub()
     interceptors = [{"id": "a"}, {"id": "b"}]
-    assert hub.chain(interceptors) is hub.chain(list(interceptors))
+    assert hub.serving.chain(interceptors) is hub.serving.chain(list(interceptors))
     for n in range(MAX_CHAINS + 10):
-        hub.chain([{"id": n}])
-    assert len(hub._chains) == MAX_CHAINS
+        hub.serving.chain([{"id": n}])
+    assert len(hub.serving._chains) == MAX_CHAINS
 
 
 # -- those who leave
@@ -252,7 +252,7 @@ def test_whoever_leaves_the_store_is_closed(leave, reason, ending):
         hub.store.purge(key("brian"))
     elif leave == "expire":
         clock.advance(11)
-        hub.tick()
+        hub.clock.tick()
     elif leave == "replace":
         enter(hub, "brian")
     else:
@@ -296,7 +296,7 @@ def test_a_busy_room_renews_nobody():
         transport.acknowledged_bytes += (
             100  # the lively one's kernel answers; the silent one's does not
         )
-        hub.tick()
+        hub.clock.tick()
         if second < 29:
             assert evicted == []
     assert evicted == [("silent", "expired", ["lively"])]
@@ -311,7 +311,7 @@ def test_an_acknowledgement_renews_only_where_it_is_set():
     for n in range(10):
         transport.acknowledged_bytes = n + 1
         clock.advance(5)
-        hub.tick()
+        hub.clock.tick()
     assert [name for name, _, _ in evicted] == ["brian"]
 
 
@@ -322,7 +322,7 @@ def test_heartbeats_go_to_idle_streams_only():
     for _ in range(30):
         clock.advance(1)
         hub.dispatch(broadcast((ANY, (ANY, "busy")), send("x")))
-        hub.tick()
+        hub.clock.tick()
     assert idle.written == b":\n" * 2
     assert len(busy.writes) == len(busy.events()) == 30
 
@@ -333,7 +333,7 @@ def test_heartbeats_renew_nothing():
     _, transport = enter(hub, "brian")
     for _ in range(100):
         clock.advance(1)
-        hub.tick()
+        hub.clock.tick()
     assert [name for name, _, _ in evicted] == ["brian"]
     assert b":\n" in transport.written
 
@@ -345,7 +345,7 @@ def test_a_heartbeat_that_fails_ends_the_stream():
     gone.break_silently()
     for _ in range(4):
         clock.advance(5)
-        hub.tick()
+        hub.clock.tick()
     assert [name for name, _, _ in evicted] == ["gone"]
     assert b":\n" in other.written
 
@@ -395,9 +395,9 @@ async def test_starting_twice_is_harmless():
     """A second start in the same loop changes nothing."""
     hub = Hub()
     hub.start()
-    alarm = hub._ticks._alarm
+    alarm = hub.clock._alarm
     hub.start()
-    assert hub._ticks._alarm is alarm
+    assert hub.clock._alarm is alarm
     assert "running" in repr(hub)
     await hub.stop()
 

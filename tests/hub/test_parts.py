@@ -40,7 +40,7 @@ class World:
         self.clock = FakeClock()
         self.hub = Hub(HubConfig(**config), timer=self.clock, registries=registries)
         self.changes = []
-        if self.hub.presence is not None:
+        if self.hub.streams.feed is not None:
             self.hub.on_presence(
                 lambda change: self.changes.append((change.kind, change.key.id, change.reason))
             )
@@ -61,7 +61,7 @@ class World:
 
     def pass_time(self, seconds):
         self.clock.advance(seconds)
-        self.hub.tick()
+        self.hub.clock.tick()
 
     def told(self):
         told, self.changes[:] = list(self.changes), []
@@ -82,11 +82,13 @@ def world(**config):
 def test_without_sections_there_are_neither():
     """A hub has no presence and no history unless it is told to; asking for them says what to write."""
     hub = Hub()
-    assert (hub.presence, hub.history) == (None, None)
+    assert (hub.streams.feed, hub.serving.history) == (None, None)
     with pytest.raises(HubError, match="section presence"):
         hub.on_presence(print)
+    with pytest.raises(HubError, match="section presence"):
+        hub.presence.roster()
     with pytest.raises(HubError, match="section history"):
-        hub.cursor()
+        hub.history.cursor()
     assert hub.dispatcher.describe("leave") is None
 
 
@@ -95,7 +97,7 @@ def test_an_empty_section_is_enough():
     hub = Hub(parse("presence: {}\nhistory: {}\n"))
     assert (hub.presence.grace, hub.presence.categories) == (Grace(), {})
     assert (hub.history.keep, hub.history.categories) == (Keep(), {})
-    assert hub.cursor() == f"0-{hub.history.tag}"
+    assert hub.history.cursor() == f"0-{hub.history.tag}"
 
 
 def test_every_setting_reaches_its_room():
@@ -134,7 +136,7 @@ def test_the_rooms_have_the_hubs_clocks():
     """Ages are counted on the clock that the hub was given; graces, like leases, not while the process stands still."""
     made = world(presence=PresenceConfig(), history=HistoryConfig())
     assert made.hub.history.timer is made.clock
-    assert made.hub.presence.timer is made.hub._ticks.leases
+    assert made.hub.presence.timer is made.hub.clock.leases
 
 
 def test_presence_is_as_large_as_the_store_asks_for():
@@ -147,9 +149,9 @@ def test_presence_is_as_large_as_the_store_asks_for():
 def pass_time(clock, hub, seconds):
     """Let time pass and the hub's alarm ring whenever it is due, as an event loop that stands still at no time does."""
     until = clock() + seconds
-    while (due := max(0.0, hub._ticks.due_in())) <= until - clock():
+    while (due := max(0.0, hub.clock.due_in())) <= until - clock():
         clock.advance(due)
-        hub.tick()
+        hub.clock.tick()
     clock.advance(until - clock())
 
 
@@ -160,7 +162,7 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
 
     async def stopped():
         hub, clock = made.hub, made.clock
-        leases = hub._ticks.leases
+        leases = hub.clock.leases
         ann, _ = made.enter("ann")
         brian, _ = made.enter("brian")
         made.enter("phil")
@@ -169,10 +171,10 @@ def test_no_grace_ends_while_the_process_stands_still(stop):
         for connection in (ann, brian):
             connection.end("client")
         pass_time(clock, hub, 2)
-        leases.set_due(clock, clock() + max(0.0, hub._ticks.due_in()))
+        leases.set_due(clock, clock() + max(0.0, hub.clock.due_in()))
         clock.advance(stop)
         leases.ring(late=True)
-        hub.tick()
+        hub.clock.tick()
         assert (made.told(), [member.key.id for member in hub.presence.roster()]) == (
             [],
             ["ann", "brian", "phil"],
@@ -214,7 +216,7 @@ def test_coming_and_going_is_announced():
     phil.end("client")
     made.pass_time(4.9)
     assert made.told() == []
-    assert made.hub._ticks.due_in() == pytest.approx(0.1)
+    assert made.hub.clock.due_in() == pytest.approx(0.1)
     made.pass_time(0.1)
     assert made.told() == [("left", "phil", "client")]
     assert [event.event for event in transport.events()] == ["presence_state", "presence_diff"]
@@ -316,7 +318,7 @@ def test_broadcasts_and_what_is_sent_to_a_key_are_kept():
         ("to this stream", f"2-{tag}"),
         ("to each", f"2-{tag}"),
     ]
-    assert (len(hub.history), hub.cursor()) == (3, f"3-{tag}")
+    assert (len(hub.history), hub.history.cursor()) == (3, f"3-{tag}")
 
 
 def test_a_category_without_history_is_as_before():

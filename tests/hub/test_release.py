@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sfere_tornado.hub.release import BURST, LATEST, SLICE, UNDELAYED, Release
+from sfere_tornado.hub.release import BURST, LATEST, REQUESTS_IN_A_TURN, UNDELAYED, Release
 
 
 class Loop:
@@ -69,16 +69,16 @@ def test_few_are_let_go_at_once():
 def test_a_burst_waits_for_its_end():
     """The others of a burst wait for two turns in which nobody leaves, and are let go in slices."""
     loop, release, handlers = prepared()
-    handlers.leave(UNDELAYED + 2 * SLICE)
+    handlers.leave(UNDELAYED + 2 * REQUESTS_IN_A_TURN)
     for _ in range(3):
         loop.turn()
         handlers.leave(1)
     assert handlers.gone == UNDELAYED
-    assert repr(release) == f"<Release: {2 * SLICE + 3} handlers waiting>"
+    assert repr(release) == f"<Release: {2 * REQUESTS_IN_A_TURN + 3} handlers waiting>"
     gone = []
     while loop.turn():
         gone.append(handlers.gone - UNDELAYED)
-    assert gone == [0, 0, SLICE, 2 * SLICE, 2 * SLICE + 3]
+    assert gone == [0, 0, REQUESTS_IN_A_TURN, 2 * REQUESTS_IN_A_TURN, 2 * REQUESTS_IN_A_TURN + 3]
 
 
 def test_nobody_waits_for_ever():

@@ -431,7 +431,7 @@ def test_the_loop_turns_between_slices():
             hub.streams._watch.streams[connection].idle_ticks = TICKS_PER_HEARTBEAT
             transports.append(transport)
         clock.advance(TICK)
-        hub.tick()
+        hub.clock.tick()
         seen = [len(hub.streams._watch._left_to_see)]
         while hub.streams._watch._left_to_see:
             await asyncio.sleep(0)
@@ -439,7 +439,7 @@ def test_the_loop_turns_between_slices():
         await asyncio.sleep(0)
         assert {beats(transport) for transport in transports} == {1}
         clock.advance(TICK)
-        hub.tick()
+        hub.clock.tick()
         await hub.stop()
         return seen
 
@@ -455,5 +455,5 @@ def test_a_hub_without_a_loop_looks_at_all_in_one_go():
             recording_connection(on_end=hub.streams.end, writer=hub.streams.writer)[0]
         )
     clock.advance(TICK)
-    hub.tick()
+    hub.clock.tick()
     assert hub.streams._watch._left_to_see == []

@@ -77,7 +77,7 @@ async def test_reloads_while_the_loop_was_blocked_are_no_departures(serve):
         await StreamClient.open(f"{url}/events?name={number}&tab=t{number}")
         for number in range(count)
     ]
-    await eventually(lambda: hub.presence is not None and len(hub.presence) == count)
+    await eventually(lambda: len(hub.presence) == count)
     hub.on_presence(lambda change: changes.append((change.kind, change.key.id)))
     again = [await StreamClient.connect(f"http://127.0.0.1:{port}") for _ in clients]
     for client in clients:

@@ -294,7 +294,7 @@ async def test_a_server_that_restarts(scene, wanted):
     assert [await brian.ended(), await scene.phil.ended()] == [False, False]
     scene.page.take(await scene.phil.quiet())
     lobby.clock.advance(LONG_ENOUGH)
-    lobby.hub.tick()
+    lobby.hub.clock.tick()
     assert (scene.page.left, lobby.told("left"), lobby.told("away")) == ([], [], [])
     assert Row(wanted.way, lobby.state("brian"), "never", "none", "0") == wanted
     lobby = await scene.open(store=LONG)

@@ -93,7 +93,7 @@ async def test_a_hook_that_hangs_ends_with_its_client(serve, where, leave):
         await eventually(lambda: len(lobby.hub.store) == EACH)
         for _ in range(4):  # a heartbeat, at the latest
             lobby.clock.advance(5)
-            lobby.hub.tick()
+            lobby.hub.clock.tick()
     await eventually(lambda: lobby.hanging == EACH)
     await leave_all(clients, leave)
     await eventually(lambda: lobby.cancelled == EACH, patience=3)

@@ -28,11 +28,11 @@ async def test_leases_that_end_together_end_in_slices():
         hub.store.put(("default", ("lobby", str(number))), connection)
     hub.start()
     clock.advance(61)
-    hub.tick()
+    hub.clock.tick()
     while len(evicted) < LEASES and turn[0] < LEASES:
         await asyncio.sleep(0)
         turn[0] += 1
-        hub.tick()
+        hub.clock.tick()
     await hub.stop()
     assert sorted(int(name) for name, _ in evicted) == list(range(LEASES))
     assert max(Counter(number for _, number in evicted).values()) <= MOST_A_TURN

@@ -14,7 +14,7 @@ from support.waiting import eventually
 from benchmarks.replay import FEW, Soak, burst
 from sfere_tornado import ANY, Key, StreamConfig, broadcast, close_sse, send, with_connection
 from sfere_tornado.config import HistoryConfig, KeepConfig
-from sfere_tornado.history import PART_SIZE, MemoryHistory
+from sfere_tornado.history import PIECE_SIZE, MemoryHistory
 from sfere_tornado.streams.connection import AWAY
 from sfere_tornado.testing import StreamClient
 from sfere_tornado.testing.stream_client import request_bytes
@@ -58,7 +58,7 @@ async def test_by_header_and_by_query(open_lobby):
     last = await missed(lobby)
     for text in ("second", "third"):
         lobby.say(text)
-    newer = lobby.hub.cursor()
+    newer = lobby.hub.history.cursor()
     lobby.say("fourth")
     by_header = await lobby.enter("ann", last=last)
     by_query = await lobby.enter("ann", last_event_id=last)
@@ -71,7 +71,7 @@ async def test_by_header_and_by_query(open_lobby):
     # Without an id it is a newcomer, and nobody replays the past to newcomers; but it knows where it came in.
     newcomer = await lobby.enter("ann")
     assert await newcomer.quiet() == []
-    assert newcomer.parser.last_event_id == lobby.hub.cursor()
+    assert newcomer.parser.last_event_id == lobby.hub.history.cursor()
 
 
 @pytest.mark.gen_test
@@ -79,7 +79,7 @@ async def test_a_page_that_was_rendered_with_a_cursor_misses_nothing(open_lobby)
     """What happens between rendering and connecting comes first; what the page shows already does not come again."""
     lobby = open_lobby()
     lobby.say("in the page")
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     lobby.say("between")
     client = await lobby.enter("ann", last_event_id=cursor)
     lobby.say("live")
@@ -211,12 +211,12 @@ class Gzip(StreamClient):
 
 
 async def missed_compressed(lobby):
-    last = lobby.hub.cursor()
+    last = lobby.hub.history.cursor()
     client = await Gzip.open(f"{lobby.url}/events?name=ann", headers={"Accept-Encoding": "gzip"})
     assert (await said(client, 1))[0].startswith("hello ")
     client.close()
     await eventually(lambda: not lobby.hub.streams)
-    return lobby.hub.cursor() if last else ""
+    return lobby.hub.history.cursor() if last else ""
 
 
 # -- gaps
@@ -239,7 +239,7 @@ async def test_a_gap_is_told_first(open_lobby, last, reason):
     # Of a foreign id nobody knows what its client has got: nothing is sent that might come twice.
     kept = ["second", "third"] if reason == "too_old" else []
     assert [event.data for event in await client.quiet()] == kept
-    assert client.parser.last_event_id == lobby.hub.cursor()
+    assert client.parser.last_event_id == lobby.hub.history.cursor()
     lobby.say("live")
     assert await said(client, 1) == ["live"]
 
@@ -293,7 +293,7 @@ async def test_a_snapshot_in_place_of_what_is_kept(open_lobby, asynchronous, rea
 async def test_a_category_that_keeps_nothing(open_lobby):
     """There is nothing to replay, and nothing that could be missing."""
     lobby = open_lobby(history=HistoryConfig(categories={"lobby": KeepConfig(count=0)}))
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     lobby.say("unkept")
     client = await lobby.enter("ann", last=cursor)
     assert await client.quiet() == []
@@ -312,7 +312,7 @@ async def test_a_replay_longer_than_the_outbox_is_paced(open_lobby):
         stream=StreamConfig(max_outbox=65536, max_event_size=16384),
         history=HistoryConfig(count=10_000, bytes=16 * 2**20),
     )
-    last = lobby.hub.cursor()
+    last = lobby.hub.history.cursor()
     for number in range(1000):
         lobby.say(f"{number:04}" + "x" * 8000)
     client = await lobby.enter("ann", last=last)
@@ -325,7 +325,7 @@ async def test_a_replay_longer_than_the_outbox_is_paced(open_lobby):
         (connection,) = lobby.hub.streams
         waiting.append(connection._outbox.transport._stream._write_buffer._size)
         assert connection.outbox < 1000
-    assert PART_SIZE / 2 < max(waiting) < 2 * PART_SIZE
+    assert PIECE_SIZE / 2 < max(waiting) < 2 * PIECE_SIZE
     assert await said(client, 10) == [f"live {number}" for number in range(0, 1000, 100)]
 
 
@@ -336,7 +336,7 @@ async def test_who_reads_nothing_of_a_replay_is_cut(open_lobby):
         stream=StreamConfig(max_outbox=65536, max_event_size=16384),
         history=HistoryConfig(count=10_000, bytes=64 * 2**20),
     )
-    last = lobby.hub.cursor()
+    last = lobby.hub.history.cursor()
     for number in range(4000):
         lobby.say(f"{number:04}" + "x" * 8000)
     client = await lobby.enter("ann", last=last)
@@ -387,7 +387,7 @@ async def test_events_follow_the_snapshot(open_lobby, back):
             return [send("snapshot", event="said"), broadcast(LOBBY, send("joined", event="said"))]
 
     lobby = open_lobby(Snapshot)
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     lobby.say("missed")
     client = await lobby.enter("ann", last=cursor if back else None)
     await gate.asked.wait()
@@ -412,7 +412,7 @@ async def test_what_waits_for_a_snapshot_is_bounded(open_lobby):
             return send("snapshot", event="said")
 
     lobby = open_lobby(Snapshot, stream=StreamConfig(max_outbox=65536, max_event_size=16384))
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     client = await lobby.enter("ann", last=cursor)
     await gate.asked.wait()
     (connection,) = lobby.hub.streams
@@ -452,7 +452,7 @@ async def test_a_stream_that_ends_while_its_greeting_is_awaited(open_lobby):
 async def test_a_stream_that_ends_during_its_replay(open_lobby):
     """The last chunk is the last thing that its client gets, however much of the replay was still to come."""
     lobby = open_lobby(history=HistoryConfig(count=10_000, bytes=64 * 2**20))
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     for _ in range(4000):
         lobby.say("x" * 8000)
     client = await StreamClient.connect(lobby.url)
@@ -509,7 +509,7 @@ async def test_a_client_that_leaves_during_its_replay(open_lobby):
             reasons.append(connection.reason)
 
     lobby = open_lobby(Noted, history=HistoryConfig(count=10_000, bytes=64 * 2**20))
-    cursor = lobby.hub.cursor()
+    cursor = lobby.hub.history.cursor()
     for _ in range(1000):
         lobby.say("x" * 10_000)
     for leave in ("close", "reset"):
@@ -611,7 +611,7 @@ async def test_an_id_of_a_neighbour_brings_nothing_of_his(serve):
 
     lobby = Lobby(id_fn=tenant, **QUIET)
     lobby.url = serve(lobby.app)
-    start = lobby.hub.cursor()
+    start = lobby.hub.history.cursor()
     for name in ("a", "b"):
         lobby.say(f"of {name}", to=(name, ("lobby", ANY)))
         lobby.say(f"of {name}'s ann", to=Key(name, ("lobby", "ann")))

@@ -169,7 +169,7 @@ async def test_a_client_that_takes_nothing_is_cut_after_the_stall_time(serve):
     while not lobby.ended and seconds < 60:
         seconds += 1
         clock.advance(1)
-        lobby.hub.tick()
+        lobby.hub.clock.tick()
         await asyncio.sleep(0.002)  # its kernel may take a last few bytes
     assert lobby.ended == {"stalled": "slow"}
     # The time begins with the last bytes that its kernel took; it is looked at every five seconds, and cut at the next look.
@@ -198,7 +198,7 @@ async def test_who_reads_slowly_but_steadily_is_never_cut(serve):
             with contextlib.suppress(TimeoutError):
                 client._take(await client._read(0.01))
         clock.advance(1)
-        lobby.hub.tick()
+        lobby.hub.clock.tick()
     assert clock() - began > 10 * 5
     for client in clients:
         assert [(await client.json())["n"] for _ in range(count)] == list(range(count))

@@ -169,5 +169,5 @@ def test_the_index_says_what_it_has():
     add(index, key(category="user"), ann)
     assert (index.size, index.key_count, index.connection_count) == (2, 2, 1)
     assert repr(index) == "<Index of 1 connections under 2 keys>"
-    assert repr(entry) == "<Entry default/lobby/ann until inf>"
+    assert repr(entry) == "<StoreEntry default/lobby/ann until inf>"
     assert Group().deleted == 0

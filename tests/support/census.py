@@ -42,7 +42,7 @@ class Census:
             "streams": len(hub.streams),
             "stored": len(hub.store),
             "admitted": admitted(hub),
-            "members": 0 if hub.presence is None else len(hub.presence),
+            "members": 0 if hub.streams.feed is None else len(hub.presence),
         }
         return {kind: count for kind, count in counts.items() if count > 0}
 
@@ -56,7 +56,7 @@ class Census:
 
 def admitted(hub):
     """Return how many streams count against the limits of a hub."""
-    return getattr(hub, "admission", None).total if hasattr(hub, "admission") else len(hub.streams)
+    return hub.streams.admission.total
 
 
 async def leave_all(clients, how="close"):

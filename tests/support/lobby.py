@@ -104,9 +104,9 @@ class Lobby:
     def pass_time(self, seconds):
         """Let time pass, and do what is due."""
         self.clock.advance(seconds)
-        self.hub.tick()
-        while self.hub._ticks.due_in() <= 0:
-            self.hub.tick()
+        self.hub.clock.tick()
+        while self.hub.clock.due_in() <= 0:
+            self.hub.clock.tick()
 
     def state(self, name):
         """Return what the roster says of a member: here, away or gone."""

@@ -64,7 +64,7 @@ async def test_over_a_limit_the_answer_is_the_one_that_was_chosen(serve, limit, 
         assert await refused.ended() is False
         assert 2000 <= refused.parser.retry <= 3000
         assert await refused.quiet(0) == []
-    assert (len(hub.streams), hub.admission.total, told) == (2, 2, [])
+    assert (len(hub.streams), hub.streams.admission.total, told) == (2, 2, [])
     lines = [record.getMessage() for record in caplog.records if record.name == "sfere_tornado.web"]
     assert [limit in line for line in lines] == [True]
     if other is not None:
@@ -124,7 +124,7 @@ async def test_a_refused_opening_leaves_its_place(serve):
         assert (await StreamClient.open(url + "/events")).headers[
             "Content-Type"
         ] != "text/event-stream"
-    assert hub.admission.total == 0
+    assert hub.streams.admission.total == 0
 
 
 # -- pages of other sites
@@ -165,7 +165,7 @@ async def test_a_foreign_page_is_refused_before_anything_happens(serve, headers,
         serve(app) + "/events", method=method, headers=headers, body=body
     )
     assert client.status == 403
-    assert (ran, hub.admission.total, len(hub.streams), hub.store.keys()) == ([], 0, 0, [])
+    assert (ran, hub.streams.admission.total, len(hub.streams), hub.store.keys()) == ([], 0, 0, [])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -44,7 +44,7 @@ async def beat(url, name=None, method="POST"):
 async def pass_time(hub, clock, seconds):
     for _ in range(seconds):
         clock.advance(1)
-        hub.tick()
+        hub.clock.tick()
         await asyncio.sleep(0)
 
 

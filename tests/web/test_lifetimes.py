@@ -55,7 +55,7 @@ class Lobby:
     async def pass_time(self, seconds):
         for _ in range(round(seconds)):
             self.clock.advance(1)
-            self.hub.tick()
+            self.hub.clock.tick()
             await asyncio.sleep(0)
 
 
@@ -87,7 +87,7 @@ async def test_rights_with_an_end_end_on_time(serve):
     """``expires_at``, set in on_open, is looked at on the tick, before anything more is written: away, for good."""
 
     def on_open(self, connection):
-        connection.expires_at = self.hub.time() + 300
+        connection.expires_at = self.hub.clock.time() + 300
 
     lobby = Lobby(serve, on_open=on_open)
     client = await lobby.open()

@@ -307,7 +307,7 @@ async def test_a_request_reaches_the_open_stream_of_its_key_and_renews_it(serve)
     assert await phil.quiet() == []
 
     clock.advance(20)
-    hub.tick()
+    hub.clock.tick()
     assert [key.id for key in hub.store.keys()] == ["brian"]
     assert await phil.ended() is False
 

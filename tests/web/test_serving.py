@@ -278,7 +278,7 @@ async def main(soft, hard, total):
     running = asyncio.ensure_future(hub.run_until_signal(window=0, timeout=5))
     # A turn in which it begins to listen for signals.
     await asyncio.sleep(0)
-    print("port", port, resource.getrlimit(resource.RLIMIT_NOFILE)[0], hub.admission.files, flush=True)
+    print("port", port, resource.getrlimit(resource.RLIMIT_NOFILE)[0], hub.streams.admission.files, flush=True)
     await running
 
 asyncio.run(main(*map(int, sys.argv[1:])))

@@ -226,7 +226,7 @@ async def test_as_many_streams_as_a_key_may_have_are_one_member(serve):
     lobby = Lobby()
     lobby.url = serve(lobby.app)
     phil = await lobby.enter("phil")
-    count = lobby.hub.config.limits.per_key
+    count = lobby.hub.serving.config.limits.per_key
     assert count > MAX_METAS
     tabs = [await lobby.enter("ann", tab=f"t{number}") for number in range(count)]
     assert [tab.status for tab in tabs] == [200] * count

@@ -65,7 +65,7 @@ async def test_a_client_that_left_before_its_turn_opens_nothing(serve):
     await eventually(stream.closed)
     await eventually(task.done)
     assert not go_on.is_set()
-    assert (ran, len(hub.streams), hub.store.keys(), hub.admission.total) == (
+    assert (ran, len(hub.streams), hub.store.keys(), hub.streams.admission.total) == (
         [],
         0,
         [],
@@ -113,9 +113,9 @@ async def test_a_request_that_is_cancelled_while_a_stage_waits_opens_nothing(ser
     client = await StreamClient.connect(serve(app))
     await client.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
     await eventually(lambda: tasks)
-    assert hub.admission.total == 1
+    assert hub.streams.admission.total == 1
     tasks[0].cancel()
-    await eventually(lambda: hub.admission.total == 0)
+    await eventually(lambda: hub.streams.admission.total == 0)
     assert (len(hub.streams), hub.store.keys()) == (0, [])
     client.close()
 
@@ -209,7 +209,7 @@ async def test_a_greeting_is_read_as_it_is_made(serve):
 
     hub = Hub(HubConfig(history=HistoryConfig()), registries=[dictation(steps)])
     url = serve(Application([("/events", Dictating)], sfere=hub))
-    client = await resume(url, hub.cursor())
+    client = await resume(url, hub.history.cursor())
     for number, step in enumerate(steps):
         hub.dispatch(broadcast(LOBBY, send(f"meanwhile {number}")))
         step.set()

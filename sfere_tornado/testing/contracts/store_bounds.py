@@ -50,7 +50,7 @@ class BoundRules(StoreRules):
         same((recorded.evictions, len(recorded.removals)), ([], 1))
 
     def test_keys_of_one_connection_are_bounded(self) -> None:
-        """A connection beyond its number of keys is refused; purging one makes room."""
+        """A connection beyond its number of keys is refused, until one is purged."""
         store, ann = self.make_store(), object()
         keys = [("default", ("lobby", number)) for number in range(MAX_KEYS_PER_CONNECTION + 1)]
         for key in keys[:-1]:
