@@ -1,10 +1,11 @@
 """Scenarios are played undisturbed, and with applications that do what they may."""
 
 import pytest
-from support.disturbing import VARIANTS, disturb
+from support.disturbing import VARIANTS, disturb, environment
 
 #: Played in every way in each run, as far as they take no longer than some seconds.
 DISTURBED = {
+    "test_disturbing",
     "test_departures",
     "test_failing_hooks",
     "test_leaving",
@@ -21,16 +22,6 @@ LONG = {
     "test_the_battery_is_red_on_a_textbook_handler",
     "test_the_crowd_finds_out_what_is_wrong",
     "test_with_a_history_too_small_every_hole_is_told",
-}
-
-#: What runs in processes of its own, which the disturbance of this one does not reach.
-ELSEWHERE = {
-    "test_clocks",
-    "test_datastar_examples",
-    "test_demo",
-    "test_processes",
-    "test_processes_that_cling",
-    "test_stopping",
 }
 
 
@@ -54,7 +45,7 @@ def disturbance(request, monkeypatch):
     """The way in which the application disturbs the library; ``none`` in most runs."""
     variant = getattr(request, "param", "none")
     if variant != "none":
-        if request.module.__name__.rpartition(".")[2] in ELSEWHERE:
-            pytest.skip("its server is a process of its own, which is not disturbed")
-        disturb(variant, monkeypatch)
+        disturb(variant, monkeypatch.setattr)
+        for name, value in environment(variant).items():
+            monkeypatch.setenv(name, value)
     return variant

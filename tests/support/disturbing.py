@@ -3,6 +3,9 @@
 None of it may change what the library promises, so scenario tests pass with each of these as well.
 """
 
+import os
+from pathlib import Path
+
 from sfere_tornado import Hub, Registry, SSEMixin
 from sfere_tornado.dispatch import effect
 
@@ -15,14 +18,29 @@ VARIANTS = {
 }
 
 
-def disturb(variant, monkeypatch):
-    """Let every hub and handler that a test makes be disturbed in one way."""
+#: The folder whose ``sitecustomize`` disturbs processes.
+IN_PROCESSES = Path(__file__).parent / "in_processes"
+
+
+def disturb(variant, replace):
+    """Let every hub and handler be disturbed in one way.
+
+    Args:
+        variant: one of :data:`VARIANTS`.
+        replace: sets an attribute, such as pytest's, which undoes it.
+    """
     if variant == "nosuper":
         for cls in classes_below(SSEMixin):
             if "on_connection_close" in vars(cls):
-                monkeypatch.setattr(cls, "on_connection_close", nothing)
+                replace(cls, "on_connection_close", nothing)
     else:
-        monkeypatch.setattr(Hub, "__init__", disturbed(Hub.__init__, STAGES[variant]))
+        replace(Hub, "__init__", disturbed(Hub.__init__, STAGES[variant]))
+
+
+def environment(variant):
+    """Return the environment in which processes that a test starts are disturbed."""
+    paths = [str(IN_PROCESSES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"SFERE_DISTURBANCE": variant, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def disturbed(init, stages):
