@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .effects.streams import close_sse as close_sse
     from .effects.streams import send as send
     from .effects.streams import sse_closed as sse_closed
+    from .effects.streams import target_of as target_of
     from .errors import SfereError as SfereError
     from .keys import ANY as ANY
     from .keys import DEFAULT_SCOPE as DEFAULT_SCOPE
@@ -75,7 +76,7 @@ _NAMES = {
         "remove_elements",
     ),
     "presence.effects": ("hide", "leave", "show", "update_meta"),
-    "effects.streams": ("close_sse", "send", "sse_closed"),
+    "effects.streams": ("close_sse", "send", "sse_closed", "target_of"),
     "stores": ("ExpiringStore", "MemoryStore"),
     "datastar.handlers": ("DatastarHandler", "DatastarMixin"),
     "web.signs": ("BeatHandler", "ScriptHandler", "SignHandler"),

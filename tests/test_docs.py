@@ -516,3 +516,20 @@ def test_decisions_are_numbered_without_gaps():
             "Decision",
             "Consequences",
         ]
+
+
+def test_pages_name_what_a_hub_has():
+    """A page that names an attribute of a hub names one that is there."""
+    pages = [ROOT / "README.rst", ROOT / "docs" / "tutorial.rst"]
+    pages += [
+        *(ROOT / "docs" / "guides").glob("*.rst"),
+        *(ROOT / "docs" / "reference").glob("*.rst"),
+    ]
+    names = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(r"``hub\.([a-z_]+)", page.read_text(encoding="utf-8"))
+    }
+    hub = sfere_tornado.Hub()
+    assert len(names) > 20
+    assert sorted((page, name) for page, name in names if name not in dir(hub)) == []

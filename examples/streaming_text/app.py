@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tornado.web import Application, HTTPError, RequestHandler
 
-from sfere_tornado import Hub, HubConfig, Registry, StoreConfig, close_sse
+from sfere_tornado import Hub, HubConfig, Registry, StoreConfig, close_sse, target_of
 from sfere_tornado.datastar.actions import Datastar, patch_elements, signals_json
 from sfere_tornado.datastar.handlers import DatastarHandler
 
@@ -37,7 +37,7 @@ async def write(ctx, prompt: str):
         prompt: the question.
     """
     for word in ["You", "ask:", prompt, "—", *islice(cycle(WORDS), LENGTH)]:
-        if ctx.system["sse"].closed:
+        if target_of(ctx).closed:
             return  # stopped, or the page has gone
         ctx.dispatch(
             patch_elements(f"<span>{escape(word)} </span>", selector="#answer", mode="append")

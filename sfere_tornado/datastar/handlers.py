@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
 from tornado.web import HTTPError, RequestHandler
 
 from ..dispatch import effect
+from ..effects.streams import target_of
 from ..errors import EffectShapeError
 from ..streams.connection import Connection
 from ..web.handlers import SSEMixin
@@ -226,7 +227,7 @@ class DatastarMixin(SSEMixin):
         opens = self.request.method in self.stream_verbs
         to = self.answer_on
         if to is None and not opens:
-            to = ctx.system.get("sse")
+            to = target_of(ctx)
         if to is not None and not to.closed:
             self._answer_nothing()
         elif not opens and has_left(stream_of(self.request)):

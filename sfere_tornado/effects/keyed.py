@@ -42,6 +42,7 @@ from ..streams.delivery import Delivery
 from ..streams.writer import AT_ONCE
 from .arrivals import Arrivals
 from .receivers import Receivers
+from .streams import target_of
 from .visit import VISIT, Visit
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ class KeyedEffects(Registry):
             key_of = ctx.dispatch_data.pop("key", None)
             if key_of is None:
                 return
-            own = ctx.system.get("sse")
+            own = target_of(ctx)
             visit = ctx.dispatch_data[VISIT] = Visit(meta=ctx.dispatch_data.pop("presence", None))
         elif ctx.kind == "closing":
             return
@@ -242,7 +243,7 @@ class KeyedEffects(Registry):
             return
         visit = ctx.subject
         closing = ctx.kind == "closing" and isinstance(visit, Visit)
-        self._store.purge_connection(visit.connection if closing else ctx.system.get("sse"))
+        self._store.purge_connection(visit.connection if closing else target_of(ctx))
 
     def _broadcast(
         self, ctx: Context, options: dict[str, Any], *effects: Effect

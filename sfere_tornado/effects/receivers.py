@@ -91,9 +91,9 @@ class Kept(Fanout):
         audience: Audience,
     ) -> None:
         # As Fanout's constructor, without a call for each event that is sent by address.
-        self.connections = connections
-        self.writer = writer
-        self.deliveries = []
+        self.connections: Sequence[Connection] = connections
+        self.writer: Writer = writer
+        self.deliveries: list[Delivery] = []
         self.history: History = history
         self.audience: Audience = audience
 

@@ -5,9 +5,9 @@ effect has a constructor of the same name, which checks its arguments where they
 returns the tuple.
 
 Only the folder ``web`` dispatches two of the effects: ``request`` runs the verb method of a
-handler, ``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of the
-dispatch. As effects they stand in the middle of the interceptor chain. The action ``sse_closed``
-says that the connection of the dispatch has ended; the sfere interceptor purges it.
+handler, ``sse_opened`` opens its event stream. Both call the :class:`.Visit` that is the subject of
+the dispatch. As effects they stand in the middle of the interceptor chain. The action
+``sse_closed`` says that the connection of the dispatch has ended; the sfere interceptor purges it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from ..streams.delivery import Delivery
     from ..streams.fanout import Target
 
-__all__ = ("StreamEffects", "close_sse", "connection", "receiver", "send", "sse_closed")
+__all__ = (
+    "StreamEffects",
+    "close_sse",
+    "connection",
+    "receiver",
+    "send",
+    "sse_closed",
+    "target_of",
+)
 
 #: What the second argument of the effect ``send`` may hold.
 _SEND_OPTIONS: Final = frozenset({"event", "id", "retry", "conflate"})
@@ -104,16 +112,26 @@ def sse_closed() -> Effect:
     return Effect(("sse_closed",))
 
 
+def target_of(ctx: Context) -> Target | None:
+    """Return what the effects of a dispatch send to: a connection, or many; None if nothing.
+
+    An effect of your own writes to it: ``target.send(Event("hello"))``. It is the value of
+    ``ctx.system["sse"]``, with its type.
+    """
+    target: Target | None = ctx.system.get("sse")
+    return target
+
+
 def receiver(ctx: Context, effect: str) -> Target:
-    """Return the connection or fan-out of a dispatch, for effects that write.
+    """Return :func:`target_of` a dispatch, for effects that cannot do without.
 
     Raises:
         NoConnectionError: when there is none; ``effect`` is named in the text.
     """
-    found: Target | None = ctx.system.get("sse")
-    if found is None:
+    target = target_of(ctx)
+    if target is None:
         raise NoConnectionError(effect)
-    return found
+    return target
 
 
 class StreamEffects(Registry):
@@ -123,7 +141,7 @@ class StreamEffects(Registry):
         max_event_size: bytes an event may have on the wire; a larger one is an error to the sender.
     """
 
-    senders = frozenset({"send"})
+    senders: frozenset[str] = frozenset({"send"})
 
     def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__("sse")

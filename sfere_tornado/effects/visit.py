@@ -1,7 +1,8 @@
 """A client's request, or its event stream, as the library's own stages and effects see it.
 
-The folder ``web`` makes a :class:`Visit` for each request and gives it to the dispatch as its subject. No
-stage can replace it, so nothing that an interceptor changes decides what is stored or purged.
+The folder ``web`` makes a :class:`Visit` for each request and gives it to the dispatch as its
+subject. No stage can replace it, so nothing that an interceptor changes decides what is stored or
+purged.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ("AFTER_FAILURE", "LATE", "LATE_DELAY", "Alarm")
 
-log = logging.getLogger("sfere_tornado.hub")
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 #: Seconds until it rings again after a failure, 1: work may still be due, and a loop that only
 #: fails, and logs that, serves no client.

@@ -6,8 +6,9 @@ and reloads would be announced as departures, while the signs of life wait in th
 
 How it works. The hub's alarm is always set for the next end of a lease or grace. While the alarm is
 overdue, the clock stands at the time for which it was set, so nothing ends for any reader before
-the alarm has rung. An alarm that rings late is first set again, for ``LATE_DELAY`` seconds later (see
-``hub.alarm``), so that what came in is read. The whole delay is then left out of the clock's time.
+the alarm has rung. An alarm that rings late is first set again, for ``LATE_DELAY`` seconds later
+(see ``hub.alarm``), so that what came in is read. The whole delay is then left out of the clock's
+time.
 """
 
 from __future__ import annotations

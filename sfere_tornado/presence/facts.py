@@ -31,8 +31,8 @@ __all__ = (
 )
 
 
-#: Names a connection while it is open: a number is its ``id()`` in this process. A text is for facts
-#: of other processes, whose numbers may be the same.
+#: Names a connection while it is open: a number is its ``id()`` in this process. A text is for
+#: facts of other processes, whose numbers may be the same.
 ConnectionId: TypeAlias = int | str
 
 

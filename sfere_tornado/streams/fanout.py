@@ -1,7 +1,7 @@
 """What an effect sends to: a :class:`Target`, which is one connection or a fan-out of many.
 
-An effect that sends does not know whether it has one connection or ten thousand. An event is encoded once and framed once; a failing receiver
-never stops the others (see :mod:`.writer`).
+An effect that sends does not know whether it has one connection or ten thousand. An event is
+encoded once and framed once; a failing receiver never stops the others (see :mod:`.writer`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ __all__ = ("Fanout", "Target")
 
 
 class Target(Protocol):
-    """**Protocol:** what an effect sends to: a :class:`.Connection` or a :class:`Fanout`."""
+    """**Protocol:** what an effect sends to.
+
+    It is a :class:`.Connection`, a :class:`Fanout` of many, or the greeting of a stream that opens.
+    """
 
     @property
     def closed(self) -> bool:

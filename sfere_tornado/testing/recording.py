@@ -1,8 +1,8 @@
 """A connection without a socket, for tests of effects, broadcasts and callbacks.
 
 The transport records what is written. A test can make its client slow, broken or closed, in the
-same turn: nothing here waits. The transport is stricter than a socket: it raises when a connection writes while the
-transport is busy, does not go on where a send stopped, or ends a stream twice.
+same turn: nothing here waits. The transport is stricter than a socket: it raises when a connection
+writes while the transport is busy, does not go on where a send stopped, or ends a stream twice.
 
 ::
 

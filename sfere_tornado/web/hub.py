@@ -16,9 +16,9 @@ __all__ = ("Hub",)
 class Hub(PlainHub):
     """Open event streams by key, reached through dispatched effects.
 
-    An application makes one and installs it: ``Application(..., sfere=hub)``. All but :meth:`listen`
-    is inherited from :class:`sfere_tornado.hub.Hub`, which does not import Tornado; its page has
-    the arguments.
+    An application makes one and installs it: ``Application(..., sfere=hub)``. All but
+    :meth:`listen` is inherited from :class:`sfere_tornado.hub.Hub`, which does not import Tornado;
+    its page has the arguments.
     """
 
     def listen(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from tornado.web import Finish, HTTPError
 
 from ..dispatch import effect, log_error
+from ..effects.streams import target_of
 from ..effects.visit import Visit
 from ..errors import HubError
 
@@ -109,7 +110,7 @@ class InterceptorMixin(_Base):
     @property
     def connection(self) -> Target | None:
         """The open stream, or streams, of :meth:`connection_key` during the request; or None."""
-        target: Target | None = None if self._context is None else self._context.system.get("sse")
+        target = None if self._context is None else target_of(self._context)
         # A fan-out without receivers keeps what is sent for a client that comes back; it is not an
         # open stream.
         return target or None

@@ -2,8 +2,18 @@
 
 import pytest
 
-from sfere_tornado import Fanout, close_sse, send, sse_closed
-from sfere_tornado.dispatch import Dispatcher
+from sfere_tornado import (
+    ANY,
+    Fanout,
+    Hub,
+    Registry,
+    broadcast,
+    close_sse,
+    send,
+    sse_closed,
+    target_of,
+)
+from sfere_tornado.dispatch import Dispatcher, effect
 from sfere_tornado.effects.streams import StreamEffects
 from sfere_tornado.effects.visit import Visit
 from sfere_tornado.errors import EventError, EventTooLargeError, NoConnectionError
@@ -138,3 +148,18 @@ def test_nobody_else_runs_the_answer_of_a_request(caplog):
     for kind, subject in (("application", visit), ("request", None)):
         done = dispatcher().dispatch(("request",), kind=kind, subject=subject)
         assert [type(error.exception) for error in done.errors] == [NoConnectionError]
+
+
+def test_the_target_of_a_dispatch_is_what_its_effects_send_to():
+    """A connection, a fan-out of many, or nothing."""
+    registry, seen = Registry("looking"), []
+    registry.effect("look")(lambda ctx: seen.append(target_of(ctx)))
+    hub = Hub(registries=[registry])
+    connection, _ = recording_connection()
+    hub.store.put(("default", ("lobby", "ann")), connection)
+    hub.dispatch(effect("look"))
+    hub.dispatch(effect("look"), system={"sse": connection})
+    hub.dispatch(broadcast((ANY, ("lobby", ANY)), effect("look")))
+    nothing, one, many = seen
+    assert (nothing, one) == (None, connection)
+    assert list(many.connections) == [connection]
