@@ -1,20 +1,23 @@
 """Gather what is delivered in one turn of the event loop, and write it.
 
-Nothing is written while effects run. When the turn is over, everything that one receiver got in it
-leaves in one send. Receivers that got the same events get the same bytes object, joined and framed
-once. A large fan-out is written in slices; between them the loop notices closes and answers
-requests.
+When the turn is over, everything that was gathered for one receiver leaves in one send. Receivers
+that got the same events get the same bytes object, joined and framed once. A large fan-out is
+written in slices; between them the loop notices closes and answers requests.
 
 How it works. Each call of :meth:`Writer.deliver` makes, or joins, a :class:`Delivery`: events for
-the same receivers. At the end of the turn the deliveries become jobs: groups of receivers that have
-the same deliveries before them. A job's loop calls each receiver's ``write``, which is the socket's
-own ``send`` while nothing waits for that receiver. Receivers that did not take all bytes are
-handled after the loop.
+the same receivers. The first event of a turn for a single receiver leaves in that call, while no
+fan-out waits to be written: a stream that is fed by itself waits for nothing. Everything else is
+gathered. At the end of the turn the deliveries become jobs: groups of receivers that have the same
+deliveries before them. A job's loop calls each receiver's ``write``, which is the socket's own
+``send`` while nothing waits for that receiver. Receivers that did not take all bytes are handled
+after the loop.
 
 Laws:
 
 - **The order of writing is the order of dispatch**, for every receiver. What is delivered while
   jobs are written waits until they are done.
+- **No stream ends while effects run.** A receiver that fails in the call of :meth:`Writer.deliver`
+  ends when the turn is over.
 - **The loop over receivers allocates nothing, calls nothing but** ``write``, **and ends no
   stream.** Streams that failed end after the loop. Their callbacks may deliver, flush and close.
 - **Without an event loop everything is written** before the outermost :meth:`Writer.deliver`
@@ -30,6 +33,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ..defaults import SLICE
+from ..wire.compression import PLAIN
 from ..wire.framing import chunked
 from .delivery import Delivery, Failure, joined
 
@@ -126,8 +130,32 @@ class _Index:
         self._deliveries_seen = len(gathered)
 
 
+class _Turn:
+    """What was delivered in one turn of the event loop."""
+
+    __slots__ = ("fans_out", "gathered", "reached", "sealed", "size")
+
+    def __init__(self) -> None:
+        #: Deliveries that wait for the end of the turn, and the bytes of their events.
+        self.gathered: list[Delivery] = []
+        self.size = 0
+        #: Whether the next event makes a new delivery, also for the same receivers.
+        self.sealed = False
+        #: Whether one of them has several receivers.
+        self.fans_out = False
+        #: Single receivers that had an event in this turn.
+        self.reached: set[Receiver] = set()
+
+    def end(self) -> list[Delivery]:
+        """Begin the next turn; return what was gathered."""
+        gathered, self.gathered = self.gathered, []
+        self.size, self.fans_out = 0, False
+        self.reached.clear()
+        return gathered
+
+
 class Writer:
-    """Writes what is delivered in a turn of the event loop when the turn is over.
+    """Writes what is delivered in a turn of the event loop.
 
     Args:
         slice_size: receivers written to before the loop turns.
@@ -136,13 +164,11 @@ class Writer:
     __slots__ = (
         "_call_soon",
         "_create_future",
-        "_gathered",
         "_index",
         "_jobs",
         "_scheduled",
-        "_sealed",
         "_served",
-        "_size",
+        "_turn",
         "_writing",
         "compressor",
         "slice_size",
@@ -155,14 +181,11 @@ class Writer:
         self.compressor: SharedCompressor | None = compressor
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
         self._create_future: Callable[[], Wakeup] | None = None
-        #: What was delivered in this turn, and how many bytes that is.
-        self._gathered: list[Delivery] = []
-        self._size = 0
+        self._turn = _Turn()
         self._jobs: deque[_Job] = deque()
         # None until a stream ends.
         self._index: _Index | None = None
         self._scheduled = False
-        self._sealed = False
         # Receivers that were handed out what was pending, and which deliveries that was.
         self._served: dict[Receiver, set[Delivery]] = {}
         # Whether a flush is under way. Its loop also writes what callbacks of ends deliver: one
@@ -171,13 +194,14 @@ class Writer:
 
     def __repr__(self) -> str:
         return (
-            f"<Writer: {len(self._gathered)} deliveries gathered, {len(self._jobs)} jobs under way>"
+            f"<Writer: {len(self._turn.gathered)} deliveries gathered,"
+            f" {len(self._jobs)} jobs under way>"
         )
 
     @property
     def pending(self) -> bool:
         """Whether something has been delivered and not yet written."""
-        return bool(self._gathered or self._jobs)
+        return bool(self._turn.gathered or self._jobs)
 
     def meet(
         self,
@@ -191,6 +215,7 @@ class Writer:
             create_future: The loop's, with which :meth:`.Delivery.settled` waits.
         """
         self.flush()
+        self._turn.end()
         self._call_soon, self._create_future = call_soon, create_future
         self._scheduled = False
 
@@ -213,26 +238,74 @@ class Writer:
         if name is not None:
             # Here, before anything is gathered: in a job it would stop the writing for others.
             check_name(name)
-        last = self._gathered[-1] if self._gathered else None
+        turn = self._turn
+        last = turn.gathered[-1] if turn.gathered else None
         if (
             last is not None
-            and not self._sealed
+            and not turn.sealed
             and (last.receivers is receivers or last.receivers == receivers)
         ):
             delivery = last
+            delivery.payloads.append(payload)
+            delivery.names.append(name)
         else:
             delivery = Delivery(receivers, self._create_future)
-            self._sealed = False
-            self._gathered.append(delivery)
-        delivery.payloads.append(payload)
-        delivery.names.append(name)
-        self._size += len(payload)
-        if not self._writing and (self._size > MAX_TURN or self._call_soon is None):
+            delivery.payloads.append(payload)
+            delivery.names.append(name)
+            if len(receivers) == 1 and self._sends_first(receivers[0], delivery):
+                delivery.done = True
+                return delivery
+            turn.sealed = False
+            turn.gathered.append(delivery)
+            if len(receivers) == 1:
+                turn.reached.add(receivers[0])
+            else:
+                turn.fans_out = True
+        turn.size += len(payload)
+        if not self._writing and (turn.size > MAX_TURN or self._call_soon is None):
             self.flush()
         elif self._call_soon is not None and not self._scheduled:
             self._scheduled = True
             self._call_soon(self._write_slice)
         return delivery
+
+    def _sends_first(self, receiver: Receiver, delivery: Delivery) -> bool:
+        """Send an event if nothing that was delivered before waits; return False if it must wait.
+
+        Nothing ends here, in the middle of an effect. A receiver that has failed takes nothing any
+        more, and ends when the turn is over.
+        """
+        turn = self._turn
+        if (
+            turn.fans_out
+            or self._jobs
+            or self._writing
+            or self._call_soon is None
+            or receiver in turn.reached
+            # Compressing alone, out of turn, would tear the context that it shares with others.
+            or (self.compressor is not None and receiver.step != PLAIN)
+        ):
+            return False
+        framed = chunked(delivery.payloads[0])
+        receiver.idle = False
+        outcome: int | OSError
+        try:
+            outcome = receiver.write(framed)
+        except OSError as error:
+            outcome = error.with_traceback(None)
+        if outcome == NOT_NOW:
+            return False
+        turn.reached.add(receiver)
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._write_slice)
+        if outcome == len(framed):
+            return True
+        try:
+            return receiver.take((delivery,), framed, outcome)
+        except Exception:
+            log.exception("%r failed to take an event; its stream ends", receiver)
+            return False
 
     def flush(self) -> None:
         """Write everything that has been delivered, now."""
@@ -253,7 +326,7 @@ class Writer:
         payloads: list[bytes] = []
         handed: set[Delivery] = set()
         index = self._index = self._index or _Index()
-        index.extend(self._jobs, self._gathered)
+        index.extend(self._jobs, self._turn.gathered)
         for job, place in index.jobs.get(receiver, ()):
             if place >= job.position:
                 for delivery in job.deliveries:
@@ -268,11 +341,15 @@ class Writer:
                 delivery.add_jobs(1)
             # Later events for the same receivers make a new delivery: this receiver does not get
             # them.
-            self._sealed = True
+            self._turn.sealed = True
         return payloads, handed
 
     def _write_slice(self) -> None:
         self._scheduled = False
+        if not (self._turn.gathered or self._jobs):
+            # Each receiver got one event, which left immediately.
+            self._turn.end()
+            return
         self._write(self.slice_size)
         if self.pending and not self._scheduled and self._call_soon is not None:
             self._scheduled = True
@@ -280,8 +357,7 @@ class Writer:
 
     def _write(self, limit: int | None) -> None:
         if not self._jobs:
-            gathered, self._gathered, self._size = self._gathered, [], 0
-            self._index = None
+            gathered, self._index = self._turn.end(), None
             # Under constant load something is always pending, so what is done is dropped here.
             if self._served:
                 self._served = {
@@ -304,7 +380,9 @@ class Writer:
             job.position = end
             if end == len(job.receivers):
                 self._jobs.popleft()
-            if limit is not None:
+            if limit is not None and len(job.receivers) > 1:
+                # A single receiver costs less than the dispatch to it. If it counted, many tasks
+                # that each feed one stream would deliver faster than this writes.
                 limit -= len(receivers)
             _send(job, receivers, self._served)
         if not self.pending:
@@ -372,7 +450,7 @@ def _send(
     try:
         troubled = _write_each(job.framed, receivers)
         if troubled:
-            _settle(job, _missed(job, troubled, served), served)
+            _settle(job, _missed(job.deliveries, job.framed, troubled, served), served)
     finally:
         # Also after an exception: a task that awaits a delivery must not wait for ever.
         job.writing -= 1
@@ -403,20 +481,20 @@ def _write_each(
 
 
 def _missed(
-    job: _Job,
+    deliveries: Sequence[Delivery],
+    framed: bytes | None,
     troubled: Sequence[tuple[Receiver, int | OSError]],
     served: Mapping[Receiver, set[Delivery]],
 ) -> list[Receiver]:
     """Let each receiver take what its ``write`` left over; return those that did not."""
-    framed = b"" if job.framed is None else job.framed
     failed: list[Receiver] = []
     for receiver, outcome in troubled:
         if receiver in served:
-            if not served[receiver].issuperset(job.deliveries):
+            if not served[receiver].issuperset(deliveries):
                 failed.append(receiver)
             continue
         try:
-            taken = receiver.take(job.deliveries, framed, outcome)
+            taken = receiver.take(deliveries, framed or b"", outcome)
         except Exception:
             # A fault in one transport must not keep the event from the receivers after it.
             log.exception("%r failed to take an event; its stream ends", receiver)

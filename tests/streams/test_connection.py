@@ -46,6 +46,12 @@ def delivery(*payloads):
     return made
 
 
+def busy(writer, turns):
+    """Begin a turn with a fan-out: what follows waits for the end of the turn."""
+    writer.meet(turns.append)
+    writer.deliver([], b"")
+
+
 def told(delivery):
     """What a delivery says: how many were reached, how many waited, who failed."""
     assert delivery.done
@@ -585,7 +591,7 @@ def test_what_is_held_waits_and_follows_joined(direct):
     writer = Writer()
     connection, transport = recording_connection(frame=chunked, direct=direct, writer=writer)
     connection.deliver(b"a")
-    writer.meet(turns.append)
+    busy(writer, turns)
     delivery = connection.deliver(b"b")
     connection.pause()
     turns.pop()()
@@ -690,7 +696,7 @@ def test_whose_rights_end_gets_nothing_more(why, reconnect):
     if why == "held":
         connection.pause()
     connection.deliver(b"waits")
-    writer.meet(turns.append)
+    busy(writer, turns)
     delivery = connection.deliver(b"of this turn")
     connection.close(reconnect=reconnect, reason="server" if why == "held" else "revoked")
     turns.pop()()
@@ -864,11 +870,12 @@ def test_a_client_that_is_full_loses_each_delivery_once():
     """An overflow fails what did not fit and what waited; several events of one delivery fail once."""
     turns = []
     writer = Writer()
-    writer.meet(turns.append)
+    busy(writer, turns)
     connection, _ = recording_connection(max_outbox=6, writer=writer)
     connection.pause()
     early = connection.deliver(b"123")
     turns.pop()()
+    busy(writer, turns)
     both = connection.deliver(b"4")
     assert connection.deliver(b"567") is both
     turns.pop()()
@@ -984,7 +991,7 @@ def test_closing_comes_after_what_was_delivered_before(direct):
     for reconnect, last_words in ((True, b"bye"), (False, b"bye" + FAREWELL)):
         turns = []
         writer = Writer()
-        writer.meet(turns.append)
+        busy(writer, turns)
         connection, transport = recording_connection(
             frame=chunked, last_frame=LAST_CHUNK, direct=direct, writer=writer
         )
@@ -1011,7 +1018,7 @@ def test_last_words_come_after_what_waits(reconnect, read):
     connection.deliver(b"a")
     connection.deliver(b"b")
     turns = []
-    writer.meet(turns.append)
+    busy(writer, turns)
     delivery = connection.deliver(b"c")
     connection.close(reconnect=reconnect)
     assert transport.written == (b"a" if reconnect else b"abc" + FAREWELL)
@@ -1029,7 +1036,7 @@ def test_last_words_for_nobody_have_failed():
     for opened in (True, False):
         turns = []
         writer = Writer()
-        writer.meet(turns.append)
+        busy(writer, turns)
         connection, transport = recording_connection(writer=writer, opened=opened)
         delivery = connection.deliver(b"bye")
         if opened:
@@ -1085,7 +1092,7 @@ def test_an_end_does_not_wait_for_what_was_delivered_before():
     """A stream that its client has ended gets nothing more, and what was delivered to it in this turn has failed."""
     turns = []
     writer = Writer()
-    writer.meet(turns.append)
+    busy(writer, turns)
     connection, transport = direct_connection(writer=writer)
     delivery = connection.deliver(b"late")
     transport.leave()

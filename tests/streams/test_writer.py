@@ -81,6 +81,28 @@ def unchunked(transport):
     return body
 
 
+class Leaving:
+    """Which events of a turn leave in the call that delivers them, said as plainly as can be."""
+
+    def __init__(self):
+        self.fanned_out = False
+        self.reached = set()
+        self.gathered = False
+
+    def deliver(self, members, *, fails=False):
+        """Return whether an event to these members leaves now."""
+        first = len(members) == 1 and not self.fanned_out and members[0] not in self.reached
+        self.fanned_out = self.fanned_out or len(members) != 1
+        self.reached |= set(members)
+        self.gathered = self.gathered or not first or fails
+        return first and not fails
+
+    def flush(self):
+        """Write what waits; a turn in which nothing waits goes on."""
+        if self.gathered:
+            self.__init__()
+
+
 # -- turns
 
 
@@ -95,6 +117,104 @@ def test_nothing_is_written_before_the_turn_is_over():
     turns.turn()
     assert written(transports) == [chunked(b"ab"), chunked(b"a")]
     assert (delivery.done, writer.pending, turns.waiting) == (True, False, [])
+
+
+def test_the_first_event_of_a_turn_for_a_client_leaves_in_the_same_call():
+    """A model's tokens, a log, a progress bar: one stream, fed by itself, waits for nothing."""
+    writer, turns = turning()
+    connections, transports = some(3, writer)
+    first = [writer.deliver([each], b"a") for each in connections[:2]]
+    assert written(transports) == [chunked(b"a"), chunked(b"a"), b""]
+    assert all(delivery.done for delivery in first)
+    second = writer.deliver(connections[:1], b"b")
+    assert writer.deliver(connections[:1], b"c") is second
+    assert not second.done
+    # Others are still first.
+    assert writer.deliver(connections[2:], b"d").done
+    turns.turn()
+    assert [transport.writes for transport in transports] == [
+        [chunked(b"a"), chunked(b"bc")],
+        [chunked(b"a")],
+        [chunked(b"d")],
+    ]
+    assert writer.deliver(connections[:1], b"e").done
+    turns.finish()
+    assert turns.waiting == []
+
+
+def test_what_leaves_in_the_call_never_overtakes():
+    """Behind a fan-out of the turn, and behind one whose slices are not all written, events wait."""
+    writer, turns = turning(slice_size=1)
+    connections, transports = some(3, writer)
+    writer.deliver(connections, b"1")
+    assert not writer.deliver(connections[2:], b"2").done
+    turns.turn()
+    assert writer.pending
+    assert not writer.deliver(connections[2:], b"3").done
+    turns.finish()
+    assert unchunked(transports[2]) == b"123"
+    assert writer.deliver(connections[2:], b"4").done
+    turns.finish()
+
+
+def test_a_client_that_has_gone_ends_after_the_turn():
+    """In the middle of an effect nothing ends: the callback of an end may dispatch."""
+    ended = []
+    writer, turns = turning()
+    (connection,), (transport,) = some(1, writer, on_end=ended.append)
+    transport.break_silently()
+    delivery = writer.deliver([connection], b"a")
+    assert (delivery.done, ended, connection.reason) == (False, [], None)
+    turns.turn()
+    assert (delivery.failures, ended) == ([Failure(None, connection, "client")], [connection])
+
+
+def test_many_tasks_that_each_feed_one_stream_are_written_in_one_turn():
+    """Single receivers do not count against the slice: their producers would outrun the writer."""
+    writer, turns = turning(slice_size=1)
+    connections, transports = some(50, writer)
+    for connection in connections:
+        writer.deliver([connection], b"a")
+        writer.deliver([connection], b"b")
+    turns.turn()
+    assert [unchunked(transport) for transport in transports] == [b"ab"] * 50
+    assert not writer.pending
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_compressed_stream_gets_its_events_at_the_end_of_the_turn(compressed):
+    """It shares its context with others; a plain stream of the same writer does not wait."""
+    writer, turns = turning(compressor=SharedCompressor())
+    connection, transport = recording_connection(
+        frame=chunked, direct=True, writer=writer, opened=False
+    )
+    writer.deliver([connection], b"early ")
+    transport.writes += [chunked(HEADER)] if compressed else []
+    connection.open(transport, compressed=compressed)
+    turns.finish()
+    for word in (b"one ", b"two ", b"one "):
+        assert writer.deliver([connection], word).done is not compressed
+        turns.finish()
+    text = unchunked(transport)
+    assert (
+        zlib.decompressobj(31).decompress(text) if compressed else text
+    ) == b"early one two one "
+
+
+def test_a_client_that_is_busy_gets_its_event_with_the_others():
+    """What waits is joined at the end of the turn: a clean end of the turn still comes after it."""
+    writer, turns = turning()
+    (connection,), (transport,) = some(1, writer)
+    transport.stalled = True
+    assert writer.deliver([connection], b"fills the socket").done
+    turns.finish()
+    delivery = writer.deliver([connection], b"waits")
+    assert not delivery.done
+    connection.close(reconnect=False)
+    turns.finish()
+    assert not delivery.done
+    transport.leave()
+    assert delivery.failures == [Failure(None, connection, "server")]
 
 
 def test_without_an_event_loop_everything_is_written_at_once():
@@ -183,11 +303,16 @@ def test_each_receiver_gets_exactly_what_was_delivered_to_it(script, slice_size,
     number = 0
     for turn in script:
         got = [b""] * MEMBERS
+        leaving = Leaving()
         deliveries = []
         for subset in turn:
             number += 1
             payload = b"<%d>" % number
             deliveries.append(writer.deliver([pairs[member][0] for member in subset], payload))
+            if leaving.deliver(subset, fails=not all(direct[member] for member in subset)):
+                expected[subset[0]].append(chunked(payload))
+                assert pairs[subset[0]][1].writes == expected[subset[0]]
+                continue
             for member in subset:
                 got[member] += payload
         turns.finish()
@@ -382,6 +507,7 @@ def test_trouble_of_some_is_told_and_no_trouble_of_others(script, slice_size):
     number = 0
     for turn in script:
         deliveries = []
+        leaving = Leaving()
         got = [b""] * MEMBERS
 
         def write_down(deliveries=deliveries, got=got):
@@ -401,6 +527,10 @@ def test_trouble_of_some_is_told_and_no_trouble_of_others(script, slice_size):
                 number += 1
                 payload = b"<%d>" % number
                 delivery = writer.deliver([connections[member] for member in step], payload)
+                if leaving.deliver(step, fails=bool(step) and step[0] in broken | dead.keys()):
+                    expected[step[0]] += payload
+                    told.append((delivery, []))
+                    continue
                 deliveries.append((delivery, step))
                 for member in step:
                     got[member] += payload
@@ -418,6 +548,7 @@ def test_trouble_of_some_is_told_and_no_trouble_of_others(script, slice_size):
                 # How much a close has written is not the matter here.
                 write_down()
                 writer.flush()
+                leaving.flush()
                 connections[member].close()
                 dead.setdefault(member, "server")
         write_down()
@@ -768,7 +899,7 @@ def test_a_writer_that_leaves_its_loop_writes_at_once():
 def test_a_writer_that_meets_another_loop():
     """A writer that meets a second loop gathers by its turns; a callback left in the first one is asked for nothing."""
     writer, _ = turning()
-    connections, transports = some(1, writer)
+    connections, transports = some(2, writer)
     writer.deliver(connections, b"a")
     second = Turns()
     writer.meet(second.call_soon)
@@ -836,7 +967,7 @@ def test_settled_is_woken_when_the_delivery_is_done():
 def test_a_wait_that_was_cancelled_is_not_woken():
     """The others that wait for the same delivery are."""
     writer, turns = turning()
-    delivery = writer.deliver(some(1, writer)[0], b"x")
+    delivery = writer.deliver(some(2, writer)[0], b"x")
     first, second = delivery.settled(), delivery.settled()
     cancelled, wakeup = first.send(None), second.send(None)
     cancelled.cancel()
