@@ -5,7 +5,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from support.census import SOAK
+from support.census import SOAK, leave_all
 from support.waiting import eventually
 from tornado.web import Application
 
@@ -42,6 +42,7 @@ async def test_beats_that_came_while_the_loop_was_blocked_count(serve):
     evicted = []
     hub.on_evict(lambda key, connection, cause: evicted.append((key.id, cause)))
     url = serve(Application([("/events", Events), ("/beat", Beats)], sfere=hub))
+    census = serve.census(hub)
     clients = [await StreamClient.open(f"{url}/events?name={number}") for number in range(count)]
     beating = [await StreamClient.connect(url) for _ in clients]
 
@@ -60,9 +61,8 @@ async def test_beats_that_came_while_the_loop_was_blocked_count(serve):
         await client.read_headers()
         assert client.status == 204
     assert evicted == []
-    for client in (*clients, *beating):
-        client.close()
-    await eventually(lambda: not hub.streams)
+    await leave_all([*clients, *beating])
+    await census.empty()
 
 
 @pytest.mark.gen_test(timeout=20)
@@ -72,6 +72,7 @@ async def test_reloads_while_the_loop_was_blocked_are_no_departures(serve):
     hub = Hub(HubConfig(presence=PresenceConfig(grace=GraceConfig(client=grace))))
     changes = []
     url = serve(Application([("/events", Events)], sfere=hub))
+    census = serve.census(hub)
     port = urlsplit(url).port
     clients = [
         await StreamClient.open(f"{url}/events?name={number}&tab=t{number}")
@@ -97,6 +98,5 @@ async def test_reloads_while_the_loop_was_blocked_are_no_departures(serve):
     for client in again:
         await client.read_headers()
     assert [change for change in changes if change[0] in {"left", "joined"}] == []
-    for client in again:
-        client.close()
-    await eventually(lambda: not hub.streams)
+    await leave_all(again)
+    await census.empty()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.census import leave_all
 from support.lobby import LONG, Lobby, Page, key
 from support.mute import AVAILABLE, MISSING, pull_the_cable
 from support.waiting import eventually
@@ -59,10 +60,13 @@ class Scene:
     def __init__(self, serve):
         self.serve = serve
         self.page = Page()
+        self.lobbies = []
 
     async def open(self, **settings):
         self.lobby = Lobby(**settings)
         self.lobby.url = self.serve(self.lobby.app)
+        self.lobbies.append(self.lobby)
+        self.census = self.serve.census(self.lobby.hub)
         self.phil = await self.lobby.enter("phil", tab="p1")
         self.page.take([await self.phil.event("presence_state")])
         return self.lobby
@@ -98,10 +102,19 @@ class Scene:
         reason = left[0][1] if left else "none"
         return Row(way, roster, "never" if after is None else f"{after} s", reason, f"{len(left)}")
 
+    async def empty(self):
+        """Let all clients go; nothing of them may stay."""
+        await leave_all([client for lobby in self.lobbies for client in lobby.clients])
+        await eventually(lambda: not any(lobby.hub.streams for lobby in self.lobbies))
+        self.lobby.pass_time(LONG_ENOUGH)
+        await self.census.empty()
+
 
 @pytest.fixture
-def scene(serve):
-    return Scene(serve)
+def scene(serve, io_loop):
+    scene = Scene(serve)
+    yield scene
+    io_loop.run_sync(scene.empty, timeout=20)
 
 
 @row("leave button", "gone", "0 s", "leave", "1")

@@ -1,6 +1,7 @@
 """Whatever the application supplies may raise: logged once, nothing leaked, the others served."""
 
 import pytest
+from support.census import leave_all
 from support.waiting import eventually
 from tornado.web import Application, RequestHandler
 
@@ -112,6 +113,7 @@ async def test_a_failing_hook_harms_nobody_else(serve, hook, caplog):
     lobby = Lobby(hook)
     hub = lobby.hub
     url = serve(lobby.app)
+    census = serve.census(hub)
     well = await StreamClient.open(url + "/events?name=well")
     ill = await StreamClient.open(url + "/events?name=ill")
     said = await StreamClient.open(url + "/say?name=ill&text=spoken", method="POST", body=b"x")
@@ -138,7 +140,7 @@ async def test_a_failing_hook_harms_nobody_else(serve, hook, caplog):
         assert len([text for text in logged if text.endswith(f": number {number}.")]) == 1
     assert said.status in {200, 500}
     assert lobby.left in ([], [("ill", "explicit")])
-    well.close()
-    await eventually(lambda: not hub.streams)
+    await leave_all([well, said])
+    await census.empty()
     assert hub.store.keys() == []
     assert lobby.left[-1] == ("well", "explicit")

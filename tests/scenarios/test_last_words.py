@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.waiting import eventually
+from support.census import leave_all
 from tornado.web import Application
 
 from sfere_tornado import (
@@ -29,7 +29,7 @@ LINGER = 0.5
 
 
 async def stalled(serve, **settings):
-    """Return a hub with a client that does not read, and for whom bytes wait."""
+    """Return a hub, its census, a client that does not read, and how much was sent to it."""
     hub = Hub(HubConfig(stream=StreamConfig(linger=LINGER, **settings)))
 
     class Events(SSEHandler):
@@ -37,19 +37,20 @@ async def stalled(serve, **settings):
             return ("lobby", self.get_query_argument("name"))
 
     url = serve(Application([("/events", Events)], sfere=hub))
+    census = serve.census(hub)
     client = await StreamClient.open(f"{url}/events?name=brian")
     sent = 0
     while True:
         dispatched = await hub.dispatch(broadcast(BRIAN, send("x" * 60_000, event=f"n{sent}")))
         sent += 1
         if dispatched.results[0].value.waited:
-            return hub, client, sent
+            return hub, census, client, sent
 
 
 @pytest.mark.gen_test(timeout=20)
 async def test_a_slow_client_that_reads_on_gets_the_last_words(serve):
     """Everything that waited comes, then the last words and the request to stay away."""
-    hub, client, sent = await stalled(serve)
+    hub, census, client, sent = await stalled(serve)
     last = hub.dispatch(broadcast(BRIAN, send("goodbye", event="last")))
     hub.dispatch(with_connection(BRIAN, close_sse()))
     names = []
@@ -60,15 +61,15 @@ async def test_a_slow_client_that_reads_on_gets_the_last_words(serve):
     assert await client.ended() is True
     assert client.parser.retry == AWAY
     assert (await asyncio.wait_for(last, 10)).results[0].value.reached == 1
-    client.close()
-    await eventually(lambda: not hub.streams)
+    await leave_all([client])
+    await census.empty()
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["cut", "leaves"])
 @pytest.mark.gen_test(timeout=20)
 async def test_a_slow_client_that_never_reads_them_is_not_reached(serve, leaves):
     """The result waits for the end: the client left, or was cut after ``linger`` seconds."""
-    hub, client, _ = await stalled(serve)
+    hub, census, client, _ = await stalled(serve)
     last = hub.dispatch(broadcast(BRIAN, send("goodbye", event="last")))
     hub.dispatch(with_connection(BRIAN, close_sse()))
     if leaves:
@@ -76,13 +77,14 @@ async def test_a_slow_client_that_never_reads_them_is_not_reached(serve, leaves)
     result = (await asyncio.wait_for(last, 10)).results[0].value
     assert result.reached == 0
     assert [failure.reason for failure in result.failures] == ["server"]
-    client.close()
+    await leave_all([client])
+    await census.empty()
 
 
 @pytest.mark.gen_test(timeout=20)
 async def test_names_that_cannot_be_told_apart_are_refused(serve, caplog):
     """An unhashable ``conflate`` is an error for the sender; clients get everything else."""
-    hub, client, _ = await stalled(serve, on_slow="conflate")
+    hub, census, client, _ = await stalled(serve, on_slow="conflate")
     with pytest.raises(TypeError):
         send("9.99", conflate=["price"])
     refused = hub.dispatch(broadcast((ANY, ANY), effect("send", "9.99", {"conflate": ["price"]})))
@@ -90,5 +92,5 @@ async def test_names_that_cannot_be_told_apart_are_refused(serve, caplog):
     assert refused.results[0].value.errors
     hub.dispatch(broadcast((ANY, ANY), send("still here", event="after")))
     assert (await client.event("after")).data == "still here"
-    client.close()
-    await eventually(lambda: not hub.streams)
+    await leave_all([client])
+    await census.empty()

@@ -5,6 +5,7 @@ import time
 from statistics import quantiles
 
 import pytest
+from support.census import leave_all
 from support.leaving import WAYS, Departures, leave_in_every_way
 from support.waiting import eventually
 from tornado.web import Application, RequestHandler
@@ -140,6 +141,7 @@ async def test_a_departure_is_known_within_50_ms(serve):
     departures = Departures()
     hub, app = lobby(departures)
     url = serve(app)
+    census = serve.census(hub)
     stay = []
     for first in range(0, 1000, 50):
         names = range(first, first + 50)
@@ -147,7 +149,7 @@ async def test_a_departure_is_known_within_50_ms(serve):
             *(StreamClient.open(f"{url}/events?name=resident-{n}") for n in names)
         )
 
-    left_at, _clients = await leave_in_every_way(url, each=10, at_once=2)
+    left_at, clients = await leave_in_every_way(url, each=10, at_once=2)
     await eventually(lambda: len(hub.streams) == 1000)
 
     waits = sorted(
@@ -164,3 +166,5 @@ async def test_a_departure_is_known_within_50_ms(serve):
         client.close()
     await eventually(lambda: not hub.streams)
     print(f"1,000 closed at once: all known after {(time.perf_counter() - began) * 1e3:.0f} ms")
+    await leave_all(clients)
+    await census.empty()

@@ -56,6 +56,7 @@ async def test_all_callbacks_read_one_order(serve, place):
             hub.dispatch(leave(key("bob")))
 
     lobby.url = serve(lobby.app)
+    census = serve.census(hub)
     clients = [await lobby.enter(name, tab=name) for name in ("ann", "bob", "cecil")]
     page = Page().take([await clients[2].event("presence_state")])
     clients[0].close()
@@ -67,6 +68,9 @@ async def test_all_callbacks_read_one_order(serve, place):
     assert first.members == second.members == truth(hub) == {"cecil": False}
     assert page.roster == {"cecil": False}
     await leave_all(clients)
+    await eventually(lambda: not hub.streams)
+    lobby.pass_time(10)
+    await census.empty()
 
 
 @pytest.mark.parametrize("kinds", [{"request", "opening"}, {"application", "closing"}])

@@ -7,6 +7,7 @@ import socket
 from statistics import quantiles
 
 import pytest
+from support.census import leave_all
 from support.waiting import eventually
 from tornado.iostream import IOStream
 from tornado.web import Application
@@ -35,11 +36,14 @@ class Lobby:
                 ended[connection.key.id] = connection.reason
 
         self.url = serve(Application([("/events", Events)], sfere=hub))
+        self.census, self.clients = serve.census(hub), []
 
     async def open(self, *names):
-        return await asyncio.gather(
+        clients = await asyncio.gather(
             *(StreamClient.open(f"{self.url}/events?name={name}") for name in names)
         )
+        self.clients += clients
+        return clients
 
     async def open_small(self, name):
         """Open a stream whose client's kernel takes little, so that it is slow as soon as it does not read."""
@@ -48,6 +52,7 @@ class Lobby:
         stream = IOStream(sock)
         await stream.connect(("127.0.0.1", int(self.url.rpartition(":")[2])))
         client = StreamClient(stream)
+        self.clients.append(client)
         await client.send(request_bytes(f"{self.url}/events?name={name}"))
         await client.read_headers()
         return client
@@ -55,6 +60,11 @@ class Lobby:
     def connection(self, name):
         (found,) = self.hub.store.connections((ANY, ("lobby", name)))
         return found
+
+    async def leave(self):
+        """Let all clients go; nothing of them may stay."""
+        await leave_all(self.clients)
+        await self.census.empty()
 
 
 @pytest.mark.slow
@@ -101,6 +111,7 @@ async def test_a_hundred_stalled_clients_change_nothing_for_three_hundred_others
     for client in stalled:
         assert await client.ended() is False
     assert len(lobby.hub.streams) == 300
+    await lobby.leave()
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -127,6 +138,7 @@ async def test_a_conflating_client_gets_only_the_newest(serve):
     lobby.hub.dispatch(broadcast(EVERYBODY, send({"n": count}, conflate="price")))
     assert (await slow.json())["n"] == count
     assert lobby.ended == {}
+    await lobby.leave()
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -145,6 +157,7 @@ async def test_events_without_a_name_are_never_conflated(serve):
         while True:
             got.append((await slow.json())["n"])
     assert got == list(range(len(got)))
+    await lobby.leave()
 
 
 @pytest.mark.skipif(
@@ -177,6 +190,7 @@ async def test_a_client_that_takes_nothing_is_cut_after_the_stall_time(serve):
     assert await stalled.ended() is False
     lobby.hub.dispatch(broadcast(EVERYBODY, send("on")))
     assert (await reading.event()).data == "on"
+    await lobby.leave()
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -203,3 +217,4 @@ async def test_who_reads_slowly_but_steadily_is_never_cut(serve):
     for client in clients:
         assert [(await client.json())["n"] for _ in range(count)] == list(range(count))
     assert lobby.ended == {}
+    await lobby.leave()

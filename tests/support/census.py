@@ -35,8 +35,9 @@ class Census:
     def left(self):
         """Return what is there, by kind; kinds of which nothing is left are not named."""
         hub = self._hub
+        tasks = asyncio.all_tasks() - self._tasks - {asyncio.current_task()}
         counts = {
-            "tasks": len([task for task in asyncio.all_tasks() if task not in self._tasks]),
+            "tasks": len(tasks),
             "files": open_files() - self._files,
             "server connections": len(self._server._connections),
             "streams": len(hub.streams),

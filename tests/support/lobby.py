@@ -75,6 +75,8 @@ class Lobby:
         paths = [("/events", events), ("/signs", Signs), ("/sfere.js", ScriptHandler), *routes]
         self.app = Application(paths, sfere=self.hub)
         self.url = ""
+        #: All clients that :meth:`enter` returned.
+        self.clients = []
 
     def _note(self, change):
         names = [other.id for other in change.remaining]
@@ -83,9 +85,11 @@ class Lobby:
     async def enter(self, name, *, last=None, url=None, **query):
         """Open a stream; ``last`` is sent as ``Last-Event-ID``."""
         headers = {} if last is None else {"Last-Event-ID": last}
-        return await StreamClient.open(
+        client = await StreamClient.open(
             f"{url or self.url}/events?{urlencode({'name': name, **query})}", headers=headers
         )
+        self.clients.append(client)
+        return client
 
     async def sign(self, name, *, path="/signs", headers=None, **fields):
         """Send a sign, as the script does; returns the status."""
