@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from .dispatched import Dispatched, DispatchError, Phase, Result
     from .effect import Effects
 
-__all__ = ("Context", "ContextOwner", "Kind")
+__all__ = ("Context", "ContextOwner", "Kind", "More")
 
 #: What a dispatch is. ``request`` runs the method of a request, ``opening`` opens an event stream,
 #: ``closing`` says that one has ended. Every other dispatch is ``application``, continuations of
 #: the three included.
 Kind: TypeAlias = Literal["application", "request", "opening", "closing"]
+
+
+#: What a continuation merges over the system, or the dispatch data, of its dispatch.
+More: TypeAlias = "Mapping[str, Any] | None"
 
 
 class ContextOwner(Protocol):
@@ -35,9 +39,7 @@ class ContextOwner(Protocol):
     #: Results and errors.
     dispatched: Dispatched
 
-    def continued(
-        self, effects: Effects, system: Mapping[str, Any] | None, data: Mapping[str, Any] | None
-    ) -> Dispatched:
+    def continued(self, ctx: Context, effects: Effects, system: More, data: More) -> Dispatched:
         """Dispatch a continuation; see :meth:`.Context.dispatch`."""
 
     def record(
@@ -144,7 +146,7 @@ class Context:
             Results and errors of the continuation, awaitable. Its errors are reported as the
             dispatcher reports them, and do not become errors of this dispatch.
         """
-        return self._run.continued(effects, system, data)
+        return self._run.continued(self, effects, system, data)
 
     def record_error(
         self, phase: Phase, item: Any, exception: BaseException, interceptor_id: Any = None

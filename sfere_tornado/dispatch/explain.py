@@ -94,8 +94,8 @@ def explain_dispatch(
     around = chain or dispatcher.chain()
     explanation = Explanation([], [], [], [], _stages(around))
     run = _expanding(dispatcher, explanation, dict(system or {}), dict(dispatch_data or {}))
-    run.start(effects)
     ctx = run.ctx
+    run.start(effects)
 
     def nested(effects: Effects, system: Mapping[str, Any]) -> Explanation:
         return explain_dispatch(

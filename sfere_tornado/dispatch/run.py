@@ -43,7 +43,7 @@ from .placeholders import fill_items
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
-    from .context import Kind
+    from .context import Kind, More
     from .dispatched import Phase, Spawn, Steps
     from .effect import Effects
     from .interceptors import Chain, Stage
@@ -164,6 +164,8 @@ class Run:
         self.is_root: bool = is_root
         self.subject: Any = subject
         self.dispatched: Dispatched = Dispatched([], [])
+        #: Only until the steps are over: handlers may keep the context, which has this run. Both
+        #: would wait for the cyclic collector, and with them the request of a stream.
         self.ctx: Context = Context(self, system, dispatch_data)
         # System and dispatch data as the effects began: what continuations start from.
         self._base: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -176,11 +178,8 @@ class Run:
             self.dispatched.task = spawn_rest(steps, awaitable, self.handlers.spawn)
         return self.dispatched
 
-    def continued(
-        self, effects: Effects, system: Mapping[str, Any] | None, data: Mapping[str, Any] | None
-    ) -> Dispatched:
+    def continued(self, ctx: Context, effects: Effects, system: More, data: More) -> Dispatched:
         """Dispatch a continuation; see :meth:`.Context.dispatch`."""
-        ctx = self.ctx
         own_system, own_data = self._base or (ctx.system, ctx.dispatch_data)
         if self.chain.passive and isinstance(effects, (tuple, list)):
             sent: list[Effect] = []
@@ -189,7 +188,7 @@ class Run:
                     break
                 sent.append(item)
             else:
-                return self._send(sent, {**own_system, **(system or {})})
+                return self._send(ctx, sent, {**own_system, **(system or {})})
         return Run(
             self.handlers,
             self.chain,
@@ -201,13 +200,13 @@ class Run:
             is_root=False,
         ).start(effects)
 
-    def _send(self, effects: list[Effect], system: dict[str, Any]) -> Dispatched:
+    def _send(self, ctx: Context, effects: list[Effect], system: dict[str, Any]) -> Dispatched:
         """Run a continuation of effects that only send, in the context of this dispatch.
 
         No stage runs around it, and its effects change nothing in a context. So nothing can tell
         that it has no context of its own, which would cost more than what it does.
         """
-        ctx, handlers = self.ctx, self.handlers
+        handlers = self.handlers
         dispatched = Dispatched([], [])
         own, ctx.system = ctx.system, system
         try:
@@ -231,41 +230,44 @@ class Run:
     def steps(self, effects: Effects) -> Steps:
         """Return the steps of the dispatch; see the module."""
         ctx, chain, handlers = self.ctx, self.chain, self.handlers
-        if type(effects) is Effect:
-            ctx.actions = [effects]
-        elif type(effects) is tuple and effects and type(effects[0]) is Effect:
-            ctx.actions = list(effects)
-        else:
-            self._take(effects)
-        if handlers.to_state is not None:
-            yield from _find_state(self, handlers.to_state)
-        if chain.before_dispatch:
-            yield from self.run_stages("before_dispatch", chain.before_dispatch, None)
-            if type(ctx.actions) is not list:
-                # A stage may have put anything there.
-                self._take(ctx.actions)
-        if self.is_root:
-            for stage in chain.innermost:
-                try:
-                    stage.run(ctx)
-                except OWN_FAULT as raised:
-                    self.record("before_dispatch", None, raised, stage.interceptor_id)
-        if not ctx.halted:
-            if handlers.placeholders:
-                ctx.actions = yield from fill_items(
-                    ctx.actions, handlers.placeholders, ctx.dispatch_data, self.record
-                )
-            for item in ctx.actions:
-                name = item[0] if type(item) in _EFFECT_TYPES and item else None
-                if type(name) is not str or name not in handlers.effects:
-                    yield from self.expand()
-                    break
+        try:
+            if type(effects) is Effect:
+                ctx.actions = [effects]
+            elif type(effects) is tuple and effects and type(effects[0]) is Effect:
+                ctx.actions = list(effects)
             else:
-                # Nothing to expand, as for what the library itself dispatches.
-                ctx.effects += ctx.actions
-            yield from self._run_effects()
-        if chain.after_dispatch:
-            yield from self.run_stages("after_dispatch", chain.after_dispatch, None)
+                self._take(effects)
+            if handlers.to_state is not None:
+                yield from _find_state(self, handlers.to_state)
+            if chain.before_dispatch:
+                yield from self.run_stages("before_dispatch", chain.before_dispatch, None)
+                if type(ctx.actions) is not list:
+                    # A stage may have put anything there.
+                    self._take(ctx.actions)
+            if self.is_root:
+                for stage in chain.innermost:
+                    try:
+                        stage.run(ctx)
+                    except OWN_FAULT as raised:
+                        self.record("before_dispatch", None, raised, stage.interceptor_id)
+            if not ctx.halted:
+                if handlers.placeholders:
+                    ctx.actions = yield from fill_items(
+                        ctx.actions, handlers.placeholders, ctx.dispatch_data, self.record
+                    )
+                for item in ctx.actions:
+                    name = item[0] if type(item) in _EFFECT_TYPES and item else None
+                    if type(name) is not str or name not in handlers.effects:
+                        yield from self.expand()
+                        break
+                else:
+                    # Nothing to expand, as for what the library itself dispatches.
+                    ctx.effects += ctx.actions
+                yield from self._run_effects()
+            if chain.after_dispatch:
+                yield from self.run_stages("after_dispatch", chain.after_dispatch, None)
+        finally:
+            del self.ctx
 
     def expand(self) -> Steps:
         """Expand the actions of the context into its effects."""

@@ -80,6 +80,16 @@ class Visit:
         #: The task that opens the stream.
         self.opener: Any = None
 
+    def let_request_go(self, *, keep: bool) -> None:
+        """Forget what only the opening needed.
+
+        Args:
+            keep: whether stages of the closing still get ``request`` and ``handler``.
+        """
+        self.key_of = self.meta_of = self.answer = self.mark = self.opener = None
+        if not keep:
+            self.system, self.on_close = {}, None
+
     def __repr__(self) -> str:
         return f"<Visit key={self.key} connection={self.connection!r}>"
 

@@ -24,8 +24,8 @@ Laws:
 - **Inside a loop over connections, taking raises nothing and ends nothing.**
   :meth:`Connection.take` returns False, and the writer calls :meth:`Connection.settle` after the
   loop.
-- **Connection and transport go in no circle of references.** The transport knows no connection, and
-  a connection that has ended has no transport: memory is freed without the cyclic collector.
+- **What has ended is freed without the cyclic collector.** A connection that has ended has no
+  transport, and a transport that is closed calls nothing any more.
 
 Not thread-safe: use a connection in the thread of its event loop.
 """

@@ -14,8 +14,10 @@ Laws:
 - **No client is stored that has left.** Whether the client is still there is asked on entry and
   again immediately before storing, with nothing awaited in between. What everything needs to end
   exists before the request runs.
-- **The handler's coroutine is released when the socket is closed, not before**: Tornado then finds
-  nothing to write to, and never takes the connection back for another request.
+- **An open stream needs no request.** When it is open, Tornado gives up the stream of bytes, and
+  never takes it back for another request. What is kept of a handler is what is called later.
+- **A coroutine that stays is released when the socket is closed, not before**, in a handler with
+  ``keep_request``: Tornado then finds nothing to write to.
 - **A departure waits for nothing**: stages that must be awaited do not delay the purge.
 """
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from ..dispatch import Context, Dispatched, DispatchError, Effects
     from ..hub.serving import Serving
+    from ..reasons import Reason
     from ..streams.connection import Connection
     from ..streams.fanout import Target
 
@@ -59,6 +62,9 @@ LIMIT_STATUS: Final = {"unavailable": 503, "too_many": 429}
 #: Opens the stream, in the middle of the chain.
 _OPENED: Final = effect("sse_opened")
 
+#: What the library calls on a handler after its stream has opened.
+_LATER_HOOKS: Final = ("on_close", "revalidate", "on_connection_close")
+
 
 class SSEMixin(InterceptorMixin):
     """Answers GET with an event stream; put it before a handler class of your own or of a host.
@@ -71,8 +77,15 @@ class SSEMixin(InterceptorMixin):
     #: chain.
     stream_verbs: ClassVar[AbstractSet[str]] = frozenset({"GET"})
 
+    #: Whether the request stays open as long as its stream. By default it ends when the stream is
+    #: open: the handler, the request and Tornado's connection take three times the memory of the
+    #: stream. A handler that overrides :meth:`on_close`, :meth:`revalidate` or
+    #: :meth:`on_connection_close` is kept; Tornado's connection is not.
+    keep_request: ClassVar[bool] = False
+
     def __init__(self, application: Application, request: Any, **kwargs: Any) -> None:
         self._opening: Opening | None = None
+        self._connection: Connection | None = None
         self._opener = Opener()
         # On the instance, in front of what a subclass has there, perhaps without super(). Tornado's
         # constructor takes the first as the callback of the connection; it awaits the second.
@@ -178,7 +191,7 @@ class SSEMixin(InterceptorMixin):
     @property
     def connection(self) -> Target | None:
         """The handler's own stream, or that of :meth:`connection_key` during another request."""
-        return super().connection if self._opening is None else self._opening.connection
+        return super().connection if self._connection is None else self._connection
 
     def dispatch(
         self,
@@ -188,8 +201,8 @@ class SSEMixin(InterceptorMixin):
         dispatch_data: Mapping[str, Any] | None = None,
     ) -> Dispatched:
         """Dispatch as :meth:`.InterceptorMixin.dispatch`, with the open stream as connection."""
-        if self._context is None and self._opening is not None:
-            system = {"sse": self._opening.connection, **(system or {})}
+        if self._context is None and self._connection is not None:
+            system = {"sse": self._connection, **(system or {})}
         return super().dispatch(effects, system=system, dispatch_data=dispatch_data)
 
     def check_origin(self, origin: str) -> bool:
@@ -236,7 +249,7 @@ class SSEMixin(InterceptorMixin):
         )
         # This coroutine is there as long as the stream; the effects need not be.
         del returned
-        connection = opening.connection
+        connection = self._connection = opening.connection
         self._opener.begin()
         try:
             await self._open_or_refuse(serving, opening, ends=ends)
@@ -244,7 +257,8 @@ class SSEMixin(InterceptorMixin):
             # kilobytes.
             self._context = None
             self._opener.over()
-            await opening.closed()
+            if self.keep_request or not self._end_request(opening):
+                await opening.closed()
         except asyncio.CancelledError:
             # The loop is ending, or a host gave up on this request, or the client has left. Tornado
             # would put an error page into the stream, and log that it cannot: so the response is
@@ -256,9 +270,49 @@ class SSEMixin(InterceptorMixin):
             if not left:
                 raise
         finally:
-            connection.close(reason="error")
+            if self._opening is not None:
+                connection.close(reason="error")
             self._context = None
             self._opener.over()
+
+    def _end_request(self, opening: Opening) -> bool:
+        """End the request of an open stream, and not the stream; return False if it must stay.
+
+        Tornado does the same with the request of a WebSocket: it logs the request, and never looks
+        at the stream again.
+        """
+        connection = self.request.connection
+        if (
+            connection is None
+            or not hasattr(connection, "detach")
+            or opening.connection.reason is not None
+            or opening.transport is None
+            or opening.visit is None
+        ):
+            return False
+        del self.__dict__["on_connection_close"]
+        keep = self._is_called_later()
+        opening.transport.report_to(self._left if keep else opening.connection.end)
+        opening.visit.let_request_go(keep=keep)
+        self._opening = None
+        self.detach()
+        self._log()
+        call_guarded(log, "on_finish", self.on_finish)
+        self._break_cycles()
+        return True
+
+    def _left(self, reason: Reason) -> None:
+        """End the stream of a handler that is kept for its hooks, because the socket is closed."""
+        if self._connection is not None:
+            self._connection.end(reason)
+        call_guarded(log, "on_connection_close", self.on_connection_close)
+
+    def _is_called_later(self) -> bool:
+        """Return whether a subclass, or this handler, has a hook that is called after the opening."""
+        for hook in _LATER_HOOKS:
+            if hook in self.__dict__ or getattr(type(self), hook) is not getattr(SSEMixin, hook):
+                return True
+        return False
 
     async def _open_or_refuse(self, serving: Serving, opening: Opening, *, ends: bool) -> None:
         connection = opening.connection

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..history import Mark
     from ..hub.questions import Revalidate
     from ..hub.serving import Serving
+    from ..reasons import Reason
     from ..wire.compression import SharedCompressor
 
 __all__ = ("EVENT_STREAM_HEADERS", "Opener", "Opening", "last_event_id", "set_stream_headers")
@@ -124,6 +125,7 @@ class Opening:
         "_stream",
         "connection",
         "transport",
+        "visit",
     )
 
     def __init__(
@@ -148,6 +150,8 @@ class Opening:
         )
         #: The way to the client; None until the response has begun.
         self.transport: StreamTransport | None = None
+        #: What the hub knows of the stream; None for a client that is sent away.
+        self.visit: Visit | None = None
         self._handler = handler
         self._serving = serving
         self._stream = stream
@@ -216,9 +220,10 @@ class Opening:
             self._stream,
             settings,
             http_1_1=handler.request.version == "HTTP/1.1",
-            on_closed=handler.on_connection_close,
+            on_closed=self._closed,
         )
         if visit is not None:
+            self.visit = visit
             serving.streams.opened(connection, visit, self._revalidate)
         connection.open(transport, compressed=compressed is not None, live=visit is None)
         transport.start_reading()
@@ -239,17 +244,17 @@ class Opening:
 
     def socket_closed(self) -> None:
         """End the stream, and let go of its request, now or soon."""
-        transport = self.transport
-        overrun = transport is not None and transport.overrun
-        self.connection.end(
-            "error" if overrun else "timeout" if has_vanished(self._stream) else "client"
-        )
+        self.connection.end("timeout" if has_vanished(self._stream) else "client")
         self._serving.streams.let_go(self._release)
 
     async def closed(self) -> None:
         """Wait until the socket is closed, so that the request may end; if it has begun."""
         if self.transport is not None:
             await self._released
+
+    def _closed(self, reason: Reason) -> None:
+        self.connection.end(reason)
+        self._handler.on_connection_close()
 
     def _release(self) -> None:
         # The waiting task may have been cancelled, or may hang in a hook: then only the second line

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tornado.iostream import IOStream
 
     from ..config import StreamConfig
+    from ..reasons import Reason
 
 __all__ = ("StreamTransport", "has_left", "has_vanished", "stream_of", "tune")
 
@@ -67,7 +68,7 @@ class StreamTransport:
             the client to close.
         http_1_1: whether the response is in chunks; an HTTP/1.0 client gets bare bytes, ended by
             closing.
-        on_closed: called once, when the stream is closed, by either side.
+        on_closed: called once, when the stream is closed, by either side, with the reason.
     """
 
     __slots__ = (
@@ -88,7 +89,7 @@ class StreamTransport:
         settings: StreamConfig,
         *,
         http_1_1: bool,
-        on_closed: Callable[[], object],
+        on_closed: Callable[[Reason], object],
     ) -> None:
         # The socket's own send, as long as nothing waits in Tornado's buffer. On a closed socket it
         # raises; it never writes to a descriptor that was given out again.
@@ -99,7 +100,7 @@ class StreamTransport:
         self._settings = settings
         self._unread = 0
         self._lingering: asyncio.TimerHandle | None = None
-        self._on_closed: Callable[[], object] | None = on_closed
+        self._on_closed: Callable[[Reason], object] | None = on_closed
         # The drain reader sees every close. Tornado's own look would come on top of it: it ends the
         # request, which the handler does too when it is let go. When many clients leave together,
         # that work would delay the departures of the others.
@@ -113,10 +114,10 @@ class StreamTransport:
         """Return whether the stream is closed, by either side."""
         return self._stream.closed()
 
-    @property
-    def overrun(self) -> bool:
-        """Whether the client has sent more than ``max_unread`` bytes."""
-        return self._unread > self._settings.max_unread
+    def report_to(self, on_closed: Callable[[Reason], object]) -> None:
+        """Call another callback from now on; an open stream needs no handler."""
+        if self._on_closed is not None:
+            self._on_closed = on_closed
 
     def ready(self, drained: Callable[[], object]) -> bool:
         """Return whether Tornado's buffer is empty; otherwise call ``drained`` once it is."""
@@ -220,7 +221,7 @@ class StreamTransport:
             self._tell_closed()
             return
         self._unread += len(future.result())
-        if self.overrun:
+        if self._unread > self._settings.max_unread:
             self.abort()
         else:
             self.start_reading()
@@ -230,7 +231,8 @@ class StreamTransport:
             self._lingering.cancel()
         callback, self._on_closed = self._on_closed, None
         if callback is not None:
-            callback()
+            overrun = self._unread > self._settings.max_unread
+            callback("error" if overrun else "timeout" if has_vanished(self._stream) else "client")
 
     def _end_sending(self, future: asyncio.Future[None]) -> None:
         # Closing now would be wrong: bytes of the client that were not read make the kernel

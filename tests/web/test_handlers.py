@@ -566,6 +566,8 @@ async def test_a_cancelled_stream_ends_quietly(serve):
     tasks = []
 
     class Cancelled(Events):
+        keep_request = True
+
         def on_open(self, connection):
             tasks.append(asyncio.current_task())
 

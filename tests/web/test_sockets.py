@@ -47,9 +47,9 @@ class Pair:
             self.connection.open(self.transport)
             self.transport.start_reading()
 
-    def on_closed(self):
+    def on_closed(self, reason):
         self.closed += 1
-        self.connection.end("error" if self.transport.overrun else "client")
+        self.connection.end(reason)
 
     async def read(self, size=65536):
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.client, size), 5)
