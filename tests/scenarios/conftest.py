@@ -8,6 +8,7 @@ DISTURBED = {
     "test_disturbing",
     "test_departures",
     "test_failing_hooks",
+    "test_guards_hold",
     "test_leaving",
     "test_presence_room",
     "test_replay",
