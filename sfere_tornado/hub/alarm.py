@@ -8,22 +8,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from .lease_clock import LATE
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from .lease_clock import LeaseClock
 
-__all__ = ("AFTER_FAILURE", "LATE", "LATE_DELAY", "Alarm")
+__all__ = ("AFTER_FAILURE", "LATE_DELAY", "Alarm")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 #: Seconds until it rings again after a failure, 1: work may still be due, and a loop that only
 #: fails, and logs that, serves no client.
 AFTER_FAILURE: Final = 1.0
-
-#: Seconds of delay after which the event loop counts as blocked, 0.25: a busy loop is less late.
-LATE: Final = 0.25
 
 #: Seconds that an alarm which is late waits once more, 0.25: what waits in the sockets, such as the
 #: beats and reloads of thousands of clients, is read and handled first.

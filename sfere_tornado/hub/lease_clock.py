@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("LeaseClock",)
+__all__ = ("LATE", "LeaseClock")
+
+#: Seconds of delay after which the event loop counts as blocked, 0.25: a busy loop is less late.
+LATE: Final = 0.25
 
 #: Seconds before the alarm's time at which the clock stands still, 0.001. What ends at the alarm's
 #: time has then not ended for any reader, although two clocks are not read in the same instant.
@@ -46,13 +49,25 @@ class LeaseClock:
     def __call__(self) -> float:
         """Return the present time."""
         time = self._timer()
-        if self._loop_time is not None:
-            # The smaller of the two: a separate timer, such as a test's, may have stood still with
-            # the process, or may have been moved by hand.
-            over = min(self._loop_time() - self._due, time - self._due_time)
-            if over > 0:
-                time -= over
-        return time - self.stood_still
+        return time - max(0.0, self._over(time)) - self.stood_still
+
+    def starts(self) -> float:
+        """Return the present time for what begins now: a short delay of the alarm has passed.
+
+        Such a delay will be counted when the alarm rings. What began meanwhile would end earlier by
+        it: a reload within the grace would be announced as a departure.
+        """
+        time = self._timer()
+        over = self._over(time)
+        return time - (over if over > LATE else 0.0) - self.stood_still
+
+    def _over(self, time: float) -> float:
+        """Return the seconds by which the alarm is overdue; negative when it is not."""
+        if self._loop_time is None:
+            return 0.0
+        # The smaller of the two: a separate timer, such as a test's, may have stood still with the
+        # process, or may have been moved by hand.
+        return min(self._loop_time() - self._due, time - self._due_time)
 
     def set_due(self, loop_time: Callable[[], float], when: float) -> None:
         """Record that the alarm is set: time counts until then, not further.
@@ -69,8 +84,7 @@ class LeaseClock:
     def ring(self, *, late: bool) -> None:
         """Record that the alarm has rung; if late, never count the delay."""
         if late and self._loop_time is not None:
-            over = min(self._loop_time() - self._due, self._timer() - self._due_time)
-            self.stood_still += max(0.0, over)
+            self.stood_still += max(0.0, self._over(self._timer()))
         self._loop_time = None
 
     def rest(self) -> None:

@@ -64,7 +64,8 @@ class Parts:
 
     def make_feed(self, dispatch: Callable[[Any], object]) -> PresenceFeed | None:
         """Return the feed that announces presence; None when the configuration has none."""
-        roster = make_presence(self._config, self._ticks.leases)
+        leases = self._ticks.leases
+        roster = make_presence(self._config, leases, starts=leases.starts)
         if roster is None or self._config.presence is None:
             return None
         feed = PresenceFeed(
@@ -126,13 +127,16 @@ def make_history(config: HubConfig, timer: Callable[[], float]) -> History | Non
     )
 
 
-def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | None:
+def make_presence(
+    config: HubConfig, timer: Callable[[], float], starts: Callable[[], float] | None = None
+) -> Presence | None:
     """Return the presence that a configuration describes, or None when it has none.
 
     Args:
         config: the hub's.
         timer: the clock of leases: no grace ends while the process stands still, because no client
             can come back then.
+        starts: the clock of departures; by default ``timer``.
     """
     settings = config.presence
     if settings is None:
@@ -141,7 +145,9 @@ def make_presence(config: HubConfig, timer: Callable[[], float]) -> Presence | N
     categories = {name: _grace(grace, rules) for name, rules in settings.categories.items()}
     # Members in their grace count too, and presence must also fit a store that was made larger.
     max_members = max(MAX_MEMBERS, MEMBERS_PER_CONNECTION * config.store.maxsize)
-    return Presence(grace, categories=categories, timer=timer, max_members=max_members)
+    return Presence(
+        grace, categories=categories, timer=timer, starts=starts, max_members=max_members
+    )
 
 
 def _grace(grace: Grace, rules: GraceConfig) -> Grace:

@@ -61,6 +61,8 @@ class Presence:
         grace: how long departures wait; None for the defaults.
         categories: the grace of keys of a category, where it differs.
         timer: the clock, in seconds, monotonic.
+        starts: the clock of departures, whose graces begin then; by default ``timer``. A timer that
+            is behind for a moment would end them early.
         max_members: members at most, 1 or more. For a newcomer beyond it, the member that has been
             without an open connection for longest leaves early. When each member has one, the
             newcomer is refused.
@@ -75,6 +77,7 @@ class Presence:
         *,
         categories: Mapping[Any, Grace] | None = None,
         timer: Callable[[], float] = time.monotonic,
+        starts: Callable[[], float] | None = None,
         max_members: int = MAX_MEMBERS,
     ) -> None:
         if isinstance(max_members, bool) or not isinstance(max_members, int) or max_members < 1:
@@ -82,6 +85,7 @@ class Presence:
         self.grace: Grace = grace or Grace()
         self.categories: dict[Any, Grace] = dict(categories or {})
         self.timer: Callable[[], float] = timer
+        self._starts = starts or timer
         self.max_members: int = max_members
         self._rules = Rules(self.grace, self.categories)
 
@@ -169,7 +173,7 @@ class Presence:
         if reason not in DEPARTURE_REASONS:
             check_departure_reason(reason)
         fact = Departed(id(connection), reason, None if key is None else as_key(key))
-        return self.apply(fact, self.timer())
+        return self.apply(fact, self._starts())
 
     def depart_many(self, departures: Iterable[Departure]) -> list[Change]:
         """Record that several connections have closed, in this order.
@@ -275,7 +279,8 @@ class Presence:
 
         Args:
             fact: what happened; its fields are not checked.
-            now: when, in seconds on ``timer``; not before the time of the last call.
+            now: when, in seconds on ``timer``; not before the time of the last call, but for the
+                moment by which ``starts`` may be ahead.
 
         Returns:
             What changed, without the members that remain; see :meth:`with_remaining`. A newcomer

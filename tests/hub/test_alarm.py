@@ -6,8 +6,8 @@ import heapq
 import pytest
 from support.logs import raised
 
-from sfere_tornado.hub.alarm import AFTER_FAILURE, LATE, LATE_DELAY, Alarm
-from sfere_tornado.hub.lease_clock import LeaseClock
+from sfere_tornado.hub.alarm import AFTER_FAILURE, LATE_DELAY, Alarm
+from sfere_tornado.hub.lease_clock import LATE, LeaseClock
 
 
 class Loop:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfere_tornado.hub.lease_clock import LeaseClock
+from sfere_tornado.hub.lease_clock import LATE, LeaseClock
 from sfere_tornado.testing import FakeClock
 
 
@@ -72,3 +72,27 @@ def test_without_an_alarm_nothing_is_left_out():
     timer.advance(3600)
     loop.advance(3600)
     assert clock() == timer()
+
+
+def test_what_begins_while_the_alarm_is_a_little_overdue_does_not_end_early():
+    """A short delay is counted when the alarm rings; it must not shorten a grace that has just begun."""
+    clock, timer, loop = clocks()
+    clock.set_due(loop, loop() + 5.0)
+    for each in (timer, loop):
+        each.advance(5.2)
+    assert clock() < timer() - 0.2
+    assert clock.starts() == timer()
+    clock.ring(late=False)
+    assert clock() == clock.starts() == timer()
+
+
+def test_what_begins_when_the_process_stood_still_begins_where_the_clock_stands():
+    """A long delay is never counted; a grace that begins in it is as long as any other."""
+    clock, timer, loop = clocks()
+    clock.set_due(loop, loop() + 5.0)
+    for each in (timer, loop):
+        each.advance(5.0 + 2 * LATE)
+    began = clock.starts()
+    assert began == clock()
+    clock.ring(late=True)
+    assert clock.starts() == began

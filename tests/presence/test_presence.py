@@ -1153,3 +1153,17 @@ def test_a_thousand_members_reload_drop_and_come_back_for_minutes():
     assert presence.next_expiry() is None
     assert set(observer.members) == {key for key in keys if opened[key]}
     assert observer.departures == expected > 1000
+
+
+def test_a_departure_begins_its_grace_on_its_own_clock():
+    """The timer may be behind for a moment; the grace is not shorter by that."""
+    timer, starts = FakeClock(100.0), FakeClock(100.2)
+    presence = Presence(Grace(client=5.0), timer=timer, starts=starts)
+    connection = object()
+    presence.arrive(("default", ("lobby", "ann")), connection)
+    presence.depart(connection, "client")
+    assert presence.next_expiry() == 105.2
+    timer.advance(5.1)
+    assert presence.expire() == []
+    timer.advance(0.2)
+    assert [change.kind for change in presence.expire()] == ["left"]
