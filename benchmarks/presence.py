@@ -18,8 +18,8 @@ from sfere_tornado import Hub, HubConfig, SSEHandler, StoreConfig
 from sfere_tornado.config import GraceConfig, PresenceConfig
 
 from .clients import HOST, allow_many_files
-from .crowd import MISTAKES, PATIENCE, Crowd, Findings
 from .table import Table, at_least, at_most, progress
+from .users import MISTAKES, PATIENCE, Crowd, Findings
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe

@@ -14,7 +14,7 @@ from support.waiting import eventually
 from tornado.web import Application
 
 from benchmarks import presence as benchmark
-from benchmarks.crowd import WAYS, Crowd
+from benchmarks.users import WAYS, Crowd
 from sfere_tornado import leave
 from sfere_tornado.config import GraceConfig, PresenceConfig
 from sfere_tornado.presence.events import PresenceEvents
@@ -214,7 +214,7 @@ async def test_a_process_that_was_stopped_takes_nobody_for_gone(io_loop):
 async def crowd(serve, hub, monkeypatch, **ways):
     """Let a small crowd come and go for a moment; returns what was found."""
     for name, value in {"CHECKING": 0.1, "SETTLED": 0.5, "PATIENCE": 2.0, **ways}.items():
-        monkeypatch.setattr(f"benchmarks.crowd.{name}", value)
+        monkeypatch.setattr(f"benchmarks.users.{name}", value)
     port = int(serve(Application([("/events", benchmark.Events)], sfere=hub)).rpartition(":")[2])
 
     async def ask():
