@@ -43,12 +43,39 @@ BENCHMARKS = {
         ],
     ),
     "streams": (
-        "memory, opening, closing all together, coming and going",
-        ["--streams", "40", "--churn", "200", "--rounds", "1"],
+        "streams that come and go in mixed ways, and what stays of them",
+        ["--churn", "200"],
+    ),
+    "idle": (
+        "what an open stream costs: memory, and its opening",
+        ["--streams", "40", "--rounds", "1"],
+    ),
+    "crowd": (
+        "clients that enter one category together, and streams that all close at once",
+        ["--clients", "20", "--leaving", "40", "--rounds", "1"],
+    ),
+    "ending": (
+        "last events and closes of many streams in one turn: is it linear?",
+        ["--streams", "20", "40", "--rounds", "1"],
     ),
     "dispatch": (
         "a dispatch by itself: for each broadcast, effect, interceptor",
         ["--rounds", "1"],
+    ),
+    "tokens": (
+        "streams that are fed one by one, each by its own task, against other ways",
+        [
+            "--streams",
+            "20",
+            "--seconds",
+            "0.2",
+            "--rounds",
+            "1",
+            "--only",
+            "connection.send",
+            "the same, everything on",
+            "textbook Tornado",
+        ],
     ),
     "store": (
         "purging a connection and finding ten of them, with 100 to 100,000 stored",

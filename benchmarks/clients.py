@@ -68,7 +68,7 @@ _BUFFER: Final = 256 * 1024
 
 class Arrivals(NamedTuple):
     """What arrived: the number of events, the seconds on their way (median, 99 %, maximum), and
-    when the last one came.
+    when the last one came; and when half of the expected ones had come.
     """
 
     events: int
@@ -76,6 +76,7 @@ class Arrivals(NamedTuple):
     p99: float
     last: float
     at: int
+    half: int = 0
 
 
 def text(size: int = 150) -> str:
@@ -110,13 +111,17 @@ class Clients:
         self.buffer = bytearray(_BUFFER)
         self.expected = self.events = 0
         self.counting = True
-        self.stamp = self.at = 0
+        self.following = False
+        self.bytes = 0
+        self.stamp = self.at = self.half = 0
         self.waits: list[int] = []
 
     def run(self) -> None:
         """Read from the sockets, and run commands, until the pipe is closed."""
         while True:
-            if self.expected:
+            if self.following:
+                self.read(0)
+            elif self.expected:
                 time.sleep(GATHER)
                 self.read(0)
             else:
@@ -141,18 +146,34 @@ class Clients:
             if not size:
                 self.drop(descriptor)
                 continue
+            self.bytes += size
             count = buffer.count(MARK, 0, size) if self.counting else 0
             if not count:
                 continue
             self.at = clock()
+            if self.following:
+                self.note(size)
+                continue
             first = buffer.find(MARK, 0, size) + 1
             if first + DIGITS <= size:
                 self.stamp = int(buffer[first : first + DIGITS])
             self.waits.append(self.at - self.stamp)
             self.events += count
-            if self.expected and self.events >= self.expected:
-                self.answer_arrivals()
+            if self.expected and self.events * 2 >= self.expected:
+                self.half = self.half or self.at
+                if self.events >= self.expected:
+                    self.answer_arrivals()
         return len(ready)
+
+    def note(self, size: int) -> None:
+        """Record each event of what was read by itself."""
+        buffer, at = self.buffer, self.at
+        first = buffer.find(MARK, 0, size) + 1
+        while first:
+            self.events += 1
+            if first + DIGITS <= size:
+                self.waits.append(at - int(buffer[first : first + DIGITS]))
+            first = buffer.find(MARK, first, size) + 1
 
     def obey(self) -> None:
         """Run one command; its answer goes back over the pipe."""
@@ -167,7 +188,9 @@ class Clients:
         waits = sorted(self.waits)
         p50, p99 = waits[len(waits) // 2], waits[min(len(waits) - 1, len(waits) * 99 // 100)]
         self.expected = 0
-        self.pipe.send(Arrivals(self.events, p50 / 1e9, p99 / 1e9, waits[-1] / 1e9, self.at))
+        self.pipe.send(
+            Arrivals(self.events, p50 / 1e9, p99 / 1e9, waits[-1] / 1e9, self.at, self.half)
+        )
 
     def drop(self, descriptor: int) -> None:
         """Close one socket."""
@@ -179,7 +202,18 @@ class Clients:
 
     def do_expect(self, events: int) -> None:
         """Begin to count; a second answer comes when this number of events has arrived."""
-        self.expected, self.events, self.waits = events, 0, []
+        self.expected, self.events, self.waits, self.half = events, 0, [], 0
+
+    def do_follow(self, on: bool) -> None:
+        """Read without a pause from now on, and record each event; or no longer.
+
+        A reader that sleeps adds its sleep to each delay. One that never sleeps takes a core.
+        """
+        self.following, self.events, self.waits = on, 0, []
+
+    def do_bytes(self) -> int:
+        """Send how many bytes have come, except the headers of the streams."""
+        return self.bytes
 
     def do_count(self) -> Arrivals | None:
         """Send what has arrived since the last ``expect``, and count again; for an endless load."""
@@ -237,7 +271,7 @@ class Clients:
                 waiting.discard(descriptor)
                 self.receive[descriptor] = self.sockets[descriptor].recv_into
             elif descriptor in self.receive:
-                self.receive[descriptor](self.buffer)
+                self.bytes += self.receive[descriptor](self.buffer)
 
     def do_leave(self, count: int) -> int:
         """Close this number of streams, the newest first; return the nanoseconds immediately before

@@ -21,6 +21,7 @@ from sfere_tornado.defaults import MAX_OUTBOX
 
 from .clients import text
 from .fanout import bare_loop, hub_dispatch
+from .lateness import Lateness, hundredth
 from .load import Load
 from .serving import LOBBY, serving, stream_of
 from .table import Table, at_most, in_turns, middle, progress, ratio
@@ -33,9 +34,6 @@ TIMES = 5
 
 #: Seconds between clients that leave, one after another, while the hub broadcasts without pause.
 PAUSE = 0.01
-
-#: Seconds between two measurements of how late the loop is.
-LOOK = 0.002
 
 #: Bytes of an event while some clients do not read: large, so that they reach their bound after
 #: some hundred.
@@ -124,26 +122,6 @@ async def without_pause(streams: int, leaving: int, rounds: int) -> None:
     table.show()
 
 
-class Lateness:
-    """Records, until it is stopped, by how many seconds a timer of the loop is late."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._set()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _set(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + LOOK
-        self._timer = loop.call_at(self._due, self._ring)
-
-    def _ring(self) -> None:
-        self.seconds.append(asyncio.get_running_loop().time() - self._due)
-        self._set()
-
-
 class Stalled(NamedTuple):
     """One round: seconds of the other clients' slowest hundredth without and with stalled clients,
     bytes kept, seconds to the cut.
@@ -228,11 +206,6 @@ async def stalled_clients(streams: int, count: int, rounds: int) -> None:
         bound=at_most(2, "s"),
     )
     table.show()
-
-
-def hundredth(seconds: list[float]) -> float:
-    """Return the time within which 99 % of the deliveries arrive."""
-    return sorted(seconds)[len(seconds) * 99 // 100]
 
 
 def milliseconds(seconds) -> str:

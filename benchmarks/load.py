@@ -104,6 +104,14 @@ class Load:
         """Close streams that have stalled."""
         self._ask("abandon")
 
+    def follow(self, *, on: bool = True) -> None:
+        """Read without a pause, and record each event, until switched off; see :meth:`count`."""
+        self._ask("follow", on=on)
+
+    def bytes(self) -> int:
+        """Return how many bytes have come."""
+        return self._ask("bytes")
+
     def count(self) -> Arrivals | None:
         """Return what has arrived since the last call; None when nothing has."""
         return self._ask("count")

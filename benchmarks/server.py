@@ -19,16 +19,19 @@ from .clients import HOST
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ("NODE", "PYTHON", "Server", "missing")
+__all__ = ("FULL", "NODE", "OURS", "PYTHON", "TASKS", "TEXTBOOK", "Server", "missing")
 
 ROOT: Final = Path(__file__).parents[1]
+
+OURS: Final = "sfere_tornado"
+TEXTBOOK: Final = "textbook Tornado"
 
 #: Contenders in Python: the name that is printed, the module and its arguments, what it needs
 #: besides Tornado.
 PYTHON: Final = {
-    "sfere_tornado": (("ours",), ()),
+    OURS: (("ours",), ()),
     "bare socket.send": (("bare",), ()),
-    "textbook Tornado": (("textbook",), ()),
+    TEXTBOOK: (("textbook",), ()),
     "sse-starlette": (
         ("starlette_sse", "example", "h11"),
         ("sse_starlette", "uvicorn", "uvloop", "h11"),
@@ -44,6 +47,13 @@ PYTHON: Final = {
     "aiohttp-sse": (("aiohttp_queues",), ("aiohttp", "aiohttp_sse")),
 }
 
+#: This library with every feature, and the bare loop with a task for each stream.
+FULL: Final = "sfere_tornado, everything on"
+TASKS: Final = "bare socket.send, a task each"
+
+#: Those that only some benchmarks have, in the same form.
+SPECIAL: Final = {FULL: (("ours", "full"), ()), TASKS: (("bare_tasks",), ())}
+
 #: The contender on Node, and the version of its package that is installed for it.
 NODE: Final = "better-sse"
 NODE_VERSION: Final = "0.16"
@@ -57,7 +67,7 @@ def missing(name: str) -> str:
     if name == NODE:
         absent = [program for program in ("node", "npm") if shutil.which(program) is None]
         return f"{absent[0]} is not installed" if absent else ""
-    absent = [module for module in PYTHON[name][1] if find_spec(module) is None]
+    absent = [module for module in {**PYTHON, **SPECIAL}[name][1] if find_spec(module) is None]
     return (
         f"not installed: {', '.join(absent)} (python3 run.py bench installs them)" if absent else ""
     )
@@ -67,7 +77,7 @@ class Server:
     """One contender, running. Usable in ``with``; its end ends the process.
 
     Args:
-        name: one of :data:`PYTHON`, or :data:`NODE`.
+        name: one of :data:`PYTHON`, :data:`FULL`, :data:`TASKS`, or :data:`NODE`.
 
     Raises:
         RuntimeError: when it does not start.
@@ -77,7 +87,7 @@ class Server:
         self.name = name
         self._folder = Path(tempfile.mkdtemp(prefix="bench-")) if name == NODE else None
         if self._folder is None:
-            module, *arguments = PYTHON[name][0]
+            module, *arguments = {**PYTHON, **SPECIAL}[name][0]
             command = [sys.executable, "-m", f"benchmarks.contenders.{module}", *arguments]
         else:
             install_node_package(self._folder)
@@ -124,6 +134,18 @@ class Server:
     def dispatch(self, events: int = 1) -> None:
         """Have this number of events dispatched in one turn, to every stream."""
         self._orders.send(str(events).encode())
+
+    def feed(self, rate: int) -> None:
+        """Have each task of a stream send this number of events a second; 0 stops them."""
+        self._orders.send(b"%d/s" % rate)
+
+    def lateness(self) -> float:
+        """Return by how many seconds a timer of the loop was late, 99 % of the times, since the
+        last call; the first call begins to measure.
+        """
+        self._orders.send(b"late")
+        late: float = json.loads(self._orders.recv(1000))
+        return late
 
     def status(self) -> dict[str, int]:
         """Return what the server has: tasks, streams, open files, bytes of memory."""

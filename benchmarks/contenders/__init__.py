@@ -5,4 +5,8 @@ HTTP, and on the UDP port of the same number for its orders, and prints the numb
 a number orders the server to dispatch that many events, in one turn, to every stream of
 ``/events``; orders over UDP cost every server the same, and next to nothing. A datagram ``?`` is
 answered with what the server has open. A server ends when its standard input does.
+
+The streams of ``/tokens`` get nothing of that: each is fed by a task of its own, in the pace that
+the datagram ``40/s`` sets for all of them; ``0/s`` makes them wait. The servers in Python answer
+``late`` with the seconds by which a timer of their loop was late.
 """

@@ -9,7 +9,9 @@ from aiohttp_sse import sse_response
 
 from ..clients import text
 from .orders import listening, obey
+from .pace import Pace
 
+pace = Pace()
 queues: set[asyncio.Queue[str]] = set()
 
 
@@ -25,6 +27,15 @@ async def events(request):
                 queue.task_done()
         finally:
             queues.discard(queue)
+    return response
+
+
+async def tokens(request):
+    async with sse_response(request) as response:
+        response.ping_interval = 3600
+        while response.is_connected():
+            await pace.next()
+            await response.send(text())
     return response
 
 
@@ -44,10 +55,11 @@ async def main() -> None:
     http, orders = listening()
     app = web.Application()
     app.router.add_get("/events", events)
+    app.router.add_get("/tokens", tokens)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.SockSite(runner, http, backlog=4096).start()
-    obey(orders, dispatch, lambda: {"streams": len(queues)})
+    obey(orders, dispatch, lambda: {"streams": len(queues)}, pace)
     await asyncio.Event().wait()
 
 

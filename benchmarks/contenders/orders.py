@@ -11,9 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..clients import HOST, allow_many_files
+from ..lateness import Lateness, hundredth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .pace import Pace
 
 __all__ = ("listening", "obey", "orders_on")
 
@@ -38,6 +41,7 @@ def obey(
     orders: socket.socket,
     dispatch: Callable[[int], Any],
     status: Callable[[], dict[str, int]] | None = None,
+    pace: Pace | None = None,
 ) -> None:
     """Run orders from now on, and print the port, which says that the server is ready.
 
@@ -45,7 +49,17 @@ def obey(
         orders: the socket that receives them.
         dispatch: dispatches a number of events to every stream.
         status: returns what the server has open, by name.
+        pace: of the tasks that feed single streams.
     """
+    lateness: Lateness | None = None
+
+    def late() -> float:
+        nonlocal lateness
+        seconds = [0.0] if lateness is None else [0.0, *lateness.seconds]
+        if lateness is not None:
+            lateness.stop()
+        lateness = Lateness()
+        return hundredth(seconds)
 
     def read() -> None:
         order, sender = orders.recvfrom(100)
@@ -53,6 +67,11 @@ def obey(
             gc.collect()
             counts = {"tasks": len(asyncio.all_tasks()), **(status() if status is not None else {})}
             orders.sendto(json.dumps(counts).encode(), sender)
+        elif order == b"late":
+            orders.sendto(json.dumps(late()).encode(), sender)
+        elif order.endswith(b"/s"):
+            if pace is not None:
+                pace.set(int(order[:-2]))
         else:
             dispatch(int(order))
 

@@ -18,10 +18,12 @@ from starlette.routing import Route
 
 from ..clients import text
 from .orders import listening, obey
+from .pace import Pace
 
 #: Events that may wait for one client, as in the example.
 WAITING = 100
 
+pace = Pace()
 queues: set[asyncio.Queue[ServerSentEvent]] = set()
 
 
@@ -63,6 +65,15 @@ async def events(request):
     return EventSourceResponse(streams(request), ping=3600)
 
 
+async def tokens(request):
+    async def generated():
+        while True:
+            await pace.next()
+            yield ServerSentEvent(text())
+
+    return EventSourceResponse(generated(), ping=3600)
+
+
 def dispatch(count: int) -> None:
     for _ in range(count):
         event = ServerSentEvent(text())
@@ -74,10 +85,10 @@ def main() -> None:
     http, orders = listening()
 
     async def serve() -> None:
-        obey(orders, dispatch, lambda: {"streams": len(queues)})
+        obey(orders, dispatch, lambda: {"streams": len(queues)}, pace)
         await server.serve(sockets=[http])
 
-    app = Starlette(routes=[Route("/events", events)])
+    app = Starlette(routes=[Route("/events", events), Route("/tokens", tokens)])
     config = uvicorn.Config(
         app, loop="uvloop", http=sys.argv[2], log_level="warning", access_log=False
     )

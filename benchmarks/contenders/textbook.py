@@ -13,6 +13,9 @@ from tornado.web import Application, RequestHandler
 
 from ..clients import SHORT, text
 from .orders import listening, obey
+from .pace import Pace
+
+pace = Pace()
 
 
 class Stream(RequestHandler):
@@ -43,6 +46,19 @@ class Events(Stream):
         tell(Watch.handlers, f"event: left\ndata: {text(SHORT)}\n\n")
 
 
+class Tokens(RequestHandler):
+    """Writes in ``get`` until the client has gone."""
+
+    async def get(self):
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        await self.flush()
+        while True:
+            await pace.next()
+            self.write(f"data: {text()}\n\n")
+            await self.flush()
+
+
 def tell(handlers: set[Stream], event: str) -> None:
     for handler in handlers:
         handler.write(event)
@@ -56,9 +72,10 @@ def dispatch(events: int) -> None:
 
 async def main() -> None:
     http, orders = listening()
-    server = HTTPServer(Application([("/events", Events), ("/watch", Watch)]))
+    paths = [("/events", Events), ("/watch", Watch), ("/tokens", Tokens)]
+    server = HTTPServer(Application(paths))
     server.add_socket(http)
-    obey(orders, dispatch, lambda: {"streams": len(Events.handlers)})
+    obey(orders, dispatch, lambda: {"streams": len(Events.handlers)}, pace)
     await asyncio.Event().wait()
 
 
