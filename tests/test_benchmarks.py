@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from benchmarks import fanout
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.journeys import Call, Journey, measure
+from benchmarks.load import Load
+from benchmarks.server import OURS, Server
 from benchmarks.table import FALLS_SHORT, Table, at_least, at_most, in_turns, middle
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +65,22 @@ def test_the_bare_loop_waits_for_a_client_that_falls_behind():
         writing.join(10)
         assert not writing.is_alive()
         assert received.lstrip(b".").startswith(expected)
+
+
+def test_a_client_that_follows_counts_each_event_of_one_read():
+    """Events that are joined in one send are several events, each with a delay of its own."""
+    with Server(OURS) as server, Load() as load:
+        load.open(server.port, 3)
+        load.follow()
+        load.count()
+        server.dispatch(7)
+        events = 0
+        deadline = time.monotonic() + 10
+        while events < 21 and time.monotonic() < deadline:
+            arrivals = load.count()
+            events += 0 if arrivals is None else arrivals.events
+        assert events == 21
+        assert load.count() is None
 
 
 def test_all_is_named_in_the_help(capsys):

@@ -114,8 +114,8 @@ async def main() -> None:
         ("/events", Stream, {"room": "lobby"}),
         ("/watch", Stream, {"room": "watch"}),
         ("/rooms", Stream, {"room": ""}),
-        ("/tokens/generator", Generated, {"room": ""}),
-        ("/tokens/(.*)", Tokens, {"room": ""}),
+        ("/tokens/generator", Generated, {"room": "tokens"}),
+        ("/tokens/(.*)", Tokens, {"room": "tokens"}),
     ]
     port = hub.listen(Application(handlers), 0, HOST)
     obey(
