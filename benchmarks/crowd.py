@@ -96,26 +96,26 @@ def purging(streams: int, rounds: int) -> float:
 
 def arrivals(clients: int, rounds: int) -> None:
     """Measure arrivals, and print the table."""
-    found: dict[str, list[Arrived]] = {OURS: [], FULL: []}
-    for name in in_turns(list(found), rounds, f"{clients:,} clients enter one category"):
-        found[name].append(arrive(name, clients))
+    results: dict[str, list[Arrived]] = {OURS: [], FULL: []}
+    for name in in_turns(list(results), rounds, f"{clients:,} clients enter one category"):
+        results[name].append(arrive(name, clients))
     cpu, seconds, read, late = (
-        {name: [one[place] for one in turns] for name, turns in found.items()} for place in range(4)
+        {name: [turn[place] for turn in turns] for name, turns in results.items()} for place in range(4)
     )
     table = Table(f"{clients:,} enter one category", "defaults", "everything on", "for each")
     used = middle(cpu[FULL])
     table.row(
         "the server's CPU, s",
-        *(f"{middle(cpu[name]):.1f}" for name in found),
+        *(f"{middle(cpu[name]):.1f}" for name in results),
         f"{used / clients * 1e3:.2f} ms",
         figure=used,
         bound=at_most(5, "s"),
     )
-    table.row("until all have read it, s", *(f"{middle(seconds[name]):.1f}" for name in found), "")
+    table.row("until all have read it, s", *(f"{middle(seconds[name]):.1f}" for name in results), "")
     sent = middle(read[FULL]) / MB
     table.row(
         "bytes that they have read, MB",
-        *(f"{middle(read[name]) / MB:.1f}" for name in found),
+        *(f"{middle(read[name]) / MB:.1f}" for name in results),
         f"{sent / clients * 1e3:.1f} kB",
         figure=sent,
         bound=at_most(300, "MB"),
@@ -123,7 +123,7 @@ def arrivals(clients: int, rounds: int) -> None:
     lag = middle(late[FULL]) * 1e3
     table.row(
         "lateness of the loop, p99, ms",
-        *(f"{middle(late[name]) * 1e3:.1f}" for name in found),
+        *(f"{middle(late[name]) * 1e3:.1f}" for name in results),
         "",
         figure=lag,
         bound=at_most(20, "ms"),
@@ -133,11 +133,11 @@ def arrivals(clients: int, rounds: int) -> None:
 
 def departures(streams: int, rounds: int) -> None:
     """Measure streams that close together, and print the table."""
-    found: dict[str, list[Left]] = {OURS: [], TEXTBOOK: []}
-    for name in in_turns(list(found), rounds, f"{streams:,} streams close at once"):
-        found[name].append(leave(name, streams))
+    results: dict[str, list[Left]] = {OURS: [], TEXTBOOK: []}
+    for name in in_turns(list(results), rounds, f"{streams:,} streams close at once"):
+        results[name].append(leave(name, streams))
     half, last, cpu = (
-        {name: [one[place] for one in turns] for name, turns in found.items()} for place in range(3)
+        {name: [turn[place] for turn in turns] for name, turns in results.items()} for place in range(3)
     )
     table = Table(f"{streams:,} close at once", "textbook", "ours", "to its last")
     rows = (("the first half", half, 0.5), ("the last", last, 0.8))

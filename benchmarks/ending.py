@@ -71,27 +71,27 @@ def main(arguments: list[str]) -> int:
         "--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)"
     )
     chosen = parser.parse_args(arguments)
-    found: dict[str, list[Measured]] = {str(streams): [] for streams in chosen.streams}
-    for streams in in_turns(list(found), chosen.rounds, "send and close in one turn"):
-        found[streams].append(asyncio.run(measure(int(streams))))
-    few = found[str(chosen.streams[0])]
+    results: dict[str, list[Measured]] = {str(streams): [] for streams in chosen.streams}
+    for streams in in_turns(list(results), chosen.rounds, "send and close in one turn"):
+        results[streams].append(asyncio.run(measure(int(streams))))
+    few = results[str(chosen.streams[0])]
     figures = (("the calls", "calls"), ("until all have ended", "total"))
     for title, which in figures:
         table = Table(
             f"send and close in one turn, {title}", "us CPU each", f"to {chosen.streams[0]:,}"
         )
-        for streams, measured in found.items():
-            taken = [getattr(one, which) for one in measured]
+        for streams, measured in results.items():
+            taken = [getattr(turn, which) for turn in measured]
             table.row(
                 f"{int(streams):,} streams",
                 f"{middle(taken) * 1e6:.1f}",
-                ratio(middle(taken, [getattr(one, which) for one in few])),
+                ratio(middle(taken, [getattr(turn, which) for turn in few])),
                 figure=middle(taken) * 1e6 if which == "calls" else None,
                 bound=at_most(LIMIT, "us") if which == "calls" else None,
             )
         share = middle(
-            [getattr(one, which) for one in found[str(chosen.streams[-1])]],
-            [getattr(one, which) for one in few],
+            [getattr(turn, which) for turn in results[str(chosen.streams[-1])]],
+            [getattr(turn, which) for turn in few],
         )
         table.row("the most to the fewest", "", ratio(share), figure=share, bound=at_most(LINEAR))
         table.show()

@@ -70,25 +70,25 @@ def main(arguments: list[str]) -> int:
         "--rounds", type=int, default=5, help="rounds, of which the median is shown (default: 5)"
     )
     chosen = parser.parse_args(arguments)
-    found: dict[str, list[Measured]] = {name: [] for name in PATHS}
-    for name in in_turns(list(found), chosen.rounds, f"{chosen.streams:,} streams opened"):
-        found[name].append(measure(name, chosen.streams))
+    results: dict[str, list[Measured]] = {name: [] for name in PATHS}
+    for name in in_turns(list(results), chosen.rounds, f"{chosen.streams:,} streams opened"):
+        results[name].append(measure(name, chosen.streams))
     memory = Table(f"{chosen.streams:,} idle streams", "KiB each", "to textbook")
     opening = Table(f"{chosen.streams:,} opened", "us CPU each", "in a second", "CPU to textbook")
-    for name, measured in found.items():
-        kept = [one.memory / KIB for one in measured]
+    for name, measured in results.items():
+        kept = [turn.memory / KIB for turn in measured]
         memory.row(
             name,
             f"{middle(kept):.1f}",
-            ratio(middle(kept, [one.memory / KIB for one in found[TEXTBOOK]])),
+            ratio(middle(kept, [turn.memory / KIB for turn in results[TEXTBOOK]])),
             figure=middle(kept),
             bound=at_most(MEMORY[name], "KiB") if name in MEMORY else None,
         )
-        share = middle([one.cpu for one in measured], [one.cpu for one in found[TEXTBOOK]])
+        share = middle([turn.cpu for turn in measured], [turn.cpu for turn in results[TEXTBOOK]])
         opening.row(
             name,
-            f"{middle(one.cpu for one in measured) * 1e6:.0f}",
-            f"{middle(one.opened for one in measured):,.0f}",
+            f"{middle(turn.cpu for turn in measured) * 1e6:.0f}",
+            f"{middle(turn.opened for turn in measured):,.0f}",
             ratio(share),
             figure=share,
             bound=at_most(OPENING[name]) if name in OPENING else None,

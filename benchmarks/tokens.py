@@ -123,28 +123,28 @@ def run(ways: list[str], streams: int, rate: int, seconds: float, rounds: int) -
     """Measure, and print the tables."""
     with ExitStack() as stack:
         running, left_out = start(ways, streams, stack)
-        found = {way: [] for way in running}
+        results = {way: [] for way in running}
         what = f"{streams:,} streams, {rate} events a second each"
         for way in in_turns(list(running), rounds, what):
-            found[way].append(measure(*running[way], rate, seconds))
-    show_cpu(found, left_out, what)
-    show_delay(found, "p50", what)
-    show_delay(found, "p99", what)
-    show_peers(found)
+            results[way].append(measure(*running[way], rate, seconds))
+    show_cpu(results, left_out, what)
+    show_delay(results, "p50", what)
+    show_delay(results, "p99", what)
+    show_peers(results)
 
 
-def show_cpu(found: dict[str, list[Measured]], left_out: dict[str, str], what: str) -> None:
+def show_cpu(results: dict[str, list[Measured]], left_out: dict[str, str], what: str) -> None:
     """Print what an event costs."""
     table = Table(what, "us CPU/event", "to bare", "ceiling, events/s")
-    bare = [one.cpu for one in found[BARE]]
-    for way, measured in found.items():
-        cpu, limit = [one.cpu for one in measured], WAYS[way][2]
+    bare = [turn.cpu for turn in results[BARE]]
+    for way, measured in results.items():
+        cpu, limit = [turn.cpu for turn in measured], WAYS[way][2]
         share = middle(cpu, bare)
         table.row(
             way,
             f"{middle(cpu) * 1e6:.2f}",
             ratio(share),
-            f"{middle(one.ceiling for one in measured):,.0f}",
+            f"{middle(turn.ceiling for turn in measured):,.0f}",
             figure=share,
             bound=at_most(limit) if limit else None,
         )
@@ -153,12 +153,12 @@ def show_cpu(found: dict[str, list[Measured]], left_out: dict[str, str], what: s
         print(f"{way} is left out: {why}\n")
 
 
-def show_delay(found: dict[str, list[Measured]], which: str, what: str) -> None:
+def show_delay(results: dict[str, list[Measured]], which: str, what: str) -> None:
     """Print how long events are on their way."""
     table = Table(f"{which}, {what}", "ms", "to bare")
-    bare = [getattr(one, which) for one in found[BARE]]
-    for way, measured in found.items():
-        delays = [getattr(one, which) for one in measured]
+    bare = [getattr(turn, which) for turn in results[BARE]]
+    for way, measured in results.items():
+        delays = [getattr(turn, which) for turn in measured]
         share = middle(delays, bare)
         ours = WAYS[way][0] in (OURS, FULL)
         figure, bound = (
@@ -174,23 +174,23 @@ def show_delay(found: dict[str, list[Measured]], which: str, what: str) -> None:
     table.show()
 
 
-def show_peers(found: dict[str, list[Measured]]) -> None:
+def show_peers(results: dict[str, list[Measured]]) -> None:
     """Print this library against the best of the others in Python, in each round."""
-    peers = [found[way] for way in PEERS if way in found]
+    peers = [results[way] for way in PEERS if way in results]
     if not peers:
         return
     table = Table("against the best of the other ways in Python", "ratio")
-    cheapest = [min(one.cpu for one in turn) for turn in zip(*peers, strict=True)]
-    highest = [max(one.ceiling for one in turn) for turn in zip(*peers, strict=True)]
+    cheapest = [min(turn.cpu for turn in turns) for turns in zip(*peers, strict=True)]
+    highest = [max(turn.ceiling for turn in turns) for turns in zip(*peers, strict=True)]
     bounds: dict[str, tuple[list[float], Bound]] = {
         "cpu": (cheapest, at_most(1)),
         "ceiling": (highest, at_least(1)),
     }
-    for way, measured in found.items():
+    for way, measured in results.items():
         if WAYS[way][0] not in (OURS, FULL):
             continue
         for which, (best, bound) in bounds.items():
-            share = middle([getattr(one, which) for one in measured], best)
+            share = middle([getattr(turn, which) for turn in measured], best)
             table.row(
                 f"{way}: {which.replace('cpu', 'CPU')}", ratio(share), figure=share, bound=bound
             )
