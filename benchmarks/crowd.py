@@ -12,6 +12,7 @@ import gc
 import time
 from typing import NamedTuple
 
+from .lateness import hundredth
 from .load import Load
 from .server import FULL, OURS, TEXTBOOK, Server
 from .store import filled
@@ -54,14 +55,18 @@ def arrive(name: str, clients: int) -> Arrived:
         server.lateness()
         before, began = server.cpu(), time.monotonic()
         load.open(server.port, clients)
+        late = server.lateness()
         read, changed = load.bytes(), time.monotonic()
         while (now := time.monotonic()) < changed + QUIET:
             if now > began + PATIENCE:
                 raise RuntimeError(f"the clients still read something after {PATIENCE:.0f} s")
             time.sleep(LOOKING)
+            looked = server.lateness()
             if (more := load.bytes()) != read:
                 read, changed = more, time.monotonic()
-        return Arrived(server.cpu() - before, changed - began, read, server.lateness())
+                # What the loop does while nothing is sent would make it look punctual.
+                late += looked
+        return Arrived(server.cpu() - before, changed - began, read, hundredth(late))
 
 
 def leave(name: str, streams: int) -> Left:
@@ -100,7 +105,8 @@ def arrivals(clients: int, rounds: int) -> None:
     for name in in_turns(list(results), rounds, f"{clients:,} clients enter one category"):
         results[name].append(arrive(name, clients))
     cpu, seconds, read, late = (
-        {name: [turn[place] for turn in turns] for name, turns in results.items()} for place in range(4)
+        {name: [turn[place] for turn in turns] for name, turns in results.items()}
+        for place in range(4)
     )
     table = Table(f"{clients:,} enter one category", "defaults", "everything on", "for each")
     used = middle(cpu[FULL])
@@ -111,7 +117,9 @@ def arrivals(clients: int, rounds: int) -> None:
         figure=used,
         bound=at_most(5, "s"),
     )
-    table.row("until all have read it, s", *(f"{middle(seconds[name]):.1f}" for name in results), "")
+    table.row(
+        "until all have read it, s", *(f"{middle(seconds[name]):.1f}" for name in results), ""
+    )
     sent = middle(read[FULL]) / MB
     table.row(
         "bytes that they have read, MB",
@@ -137,7 +145,8 @@ def departures(streams: int, rounds: int) -> None:
     for name in in_turns(list(results), rounds, f"{streams:,} streams close at once"):
         results[name].append(leave(name, streams))
     half, last, cpu = (
-        {name: [turn[place] for turn in turns] for name, turns in results.items()} for place in range(3)
+        {name: [turn[place] for turn in turns] for name, turns in results.items()}
+        for place in range(3)
     )
     table = Table(f"{streams:,} close at once", "textbook", "ours", "to its last")
     rows = (("the first half", half, 0.5), ("the last", last, 0.8))

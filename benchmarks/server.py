@@ -139,13 +139,12 @@ class Server:
         """Have each task of a stream send this number of events a second; 0 stops them."""
         self._orders.send(b"%d/s" % rate)
 
-    def lateness(self) -> float:
-        """Return by how many seconds a timer of the loop was late, 99 % of the times, since the
-        last call; the first call begins to measure.
+    def lateness(self) -> list[float]:
+        """Return by how many seconds each timer of the loop was late since the last call; the first
+        call begins to measure.
         """
         self._orders.send(b"late")
-        late: float = json.loads(self._orders.recv(1000))
-        return late
+        return [late / 1e3 for late in json.loads(self._orders.recv(65_536))]
 
     def status(self) -> dict[str, int]:
         """Return what the server has: tasks, streams, open files, bytes of memory."""

@@ -8,5 +8,5 @@ answered with what the server has open. A server ends when its standard input do
 
 The streams of ``/tokens`` get nothing of that: each is fed by a task of its own, in the pace that
 the datagram ``40/s`` sets for all of them; ``0/s`` makes them wait. The servers in Python answer
-``late`` with the seconds by which a timer of their loop was late.
+``late`` with the milliseconds by which timers of their loop were late since the last such order.
 """

@@ -8,10 +8,10 @@ import json
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..clients import HOST, allow_many_files
-from ..lateness import Lateness, hundredth
+from ..lateness import Lateness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .pace import Pace
 
 __all__ = ("listening", "obey", "orders_on")
+
+#: Delays of the loop that one answer has at most: some thirty kilobytes.
+MOST: Final = 4_000
 
 
 def listening() -> tuple[socket.socket, socket.socket]:
@@ -53,13 +56,13 @@ def obey(
     """
     lateness: Lateness | None = None
 
-    def late() -> float:
+    def delays() -> list[float]:
         nonlocal lateness
-        seconds = [0.0] if lateness is None else [0.0, *lateness.seconds]
-        if lateness is not None:
-            lateness.stop()
-        lateness = Lateness()
-        return hundredth(seconds)
+        if lateness is None:
+            lateness = Lateness()
+        seconds, lateness.seconds = lateness.seconds[-MOST:], []
+        # In milliseconds: a datagram has little space.
+        return [round(late * 1e3, 3) for late in seconds]
 
     def read() -> None:
         order, sender = orders.recvfrom(100)
@@ -68,7 +71,7 @@ def obey(
             counts = {"tasks": len(asyncio.all_tasks()), **(status() if status is not None else {})}
             orders.sendto(json.dumps(counts).encode(), sender)
         elif order == b"late":
-            orders.sendto(json.dumps(late()).encode(), sender)
+            orders.sendto(json.dumps(delays()).encode(), sender)
         elif order.endswith(b"/s"):
             if pace is not None:
                 pace.set(int(order[:-2]))
