@@ -38,9 +38,9 @@ class Events(SSEHandler):
 
 
 def make_hub(grace: float) -> Hub:
-    """Return a hub with this grace period, in seconds."""
-    graces = GraceConfig(client=grace, error=grace)
-    return Hub(HubConfig(presence=PresenceConfig(grace=graces), store=StoreConfig(ttl=86_400.0)))
+    """Return a hub with this grace period, in seconds, which sends every change to all users."""
+    presence = PresenceConfig(grace=GraceConfig(client=grace, error=grace), large=10_000)
+    return Hub(HubConfig(presence=presence, store=StoreConfig(ttl=86_400.0)))
 
 
 def present(hub: Hub) -> set[str]:

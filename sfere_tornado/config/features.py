@@ -6,7 +6,7 @@ from collections.abc import Mapping  # noqa: TC003  # the documentation resolves
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..defaults import KEEP_AGE, KEEP_BYTES, KEEP_COUNT
+from ..defaults import GATHER, KEEP_AGE, KEEP_BYTES, KEEP_COUNT, LARGE
 from .fields import DAY, KIB, MIB, by_category, check_by_category, check_record, section, setting
 from .values import Count, Duration, Size, Switch
 
@@ -14,6 +14,13 @@ __all__ = ("GraceConfig", "HistoryConfig", "KeepConfig", "PresenceConfig")
 
 #: Waiting for a client to come back: 0 does not wait; after a day the client is not coming back.
 GRACE: Final = Duration(0.0, DAY)
+
+#: Gathering changes: 0 sends each by itself; above, users see that the list is late.
+GATHERING: Final = Duration(0.0, 5.0)
+
+#: Members of a whole list: below, a list of names is not worth a second event; above, a state does
+#: not fit into an outbox.
+WHOLE: Final = Count(1, 10_000)
 
 #: Events kept of a category: 0 keeps none; a million take some 100 MB.
 COUNT: Final = Count(0, 1_000_000)
@@ -71,6 +78,12 @@ class PresenceConfig:
     #: Whether newcomers are sent ``presence_state`` and the others ``presence_diff``; without it
     #: only the callbacks are called.
     announce: bool = setting(True, Switch())
+    #: Seconds for which changes are gathered in a crowd, 0.1. While few clients are sent few
+    #: changes, each change is sent in the same call.
+    gather: float = setting(GATHER, GATHERING)
+    #: Members of one scope and category up to which each client is sent the whole list and each
+    #: change, 500. Beyond it clients are sent the count, and ask for pages.
+    large: int = setting(LARGE, WHOLE)
     #: How long departures wait.
     grace: GraceConfig = section(GraceConfig)
     #: What is different for the keys of a category.

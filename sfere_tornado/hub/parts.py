@@ -9,6 +9,7 @@ from ..effects.keyed import KeyedEffects
 from ..effects.streams import StreamEffects
 from ..history import Keep, MemoryHistory
 from ..presence import MAX_MEMBERS, Grace, Presence
+from ..presence.announcer import Announcer
 from ..presence.effects import PresenceEffects
 from ..presence.feed import PresenceFeed
 from ..stores import from_config
@@ -64,18 +65,22 @@ class Parts:
 
     def make_feed(self, dispatch: Callable[[Any], object]) -> PresenceFeed | None:
         """Return the feed that announces presence; None when the configuration has none."""
+        settings = self._config.presence
         leases = self._ticks.leases
         roster = make_presence(self._config, leases, starts=leases.starts)
-        if roster is None or self._config.presence is None:
+        if roster is None or settings is None:
             return None
-        feed = PresenceFeed(
+        announcer = Announcer(
             roster,
             self.store,
-            dispatch,
             writer=self.writer,
-            announced=None if self._config.presence.announce else (),
+            categories=None if settings.announce else (),
+            gather=settings.gather,
+            large=settings.large,
             set_alarm=self._ticks.set_alarm,
         )
+        set_alarm = self._ticks.set_alarm
+        feed = PresenceFeed(roster, self.store, dispatch, announcer, set_alarm=set_alarm)
         self.departures.on_kept = feed.depart_from
         return feed
 

@@ -86,9 +86,11 @@ class Ticks:
         lease = self._store.next_expiry()
         if lease is not None:
             due.append(lease - leases)
-        wait = None if self._feed is None else self._feed.roster.next_expiry()
-        if wait is not None:
-            due.append(min(wait - leases, GRACE_TICK))
+        if self._feed is not None:
+            due.append(self._feed.announcer.due - leases)
+            wait = self._feed.roster.next_expiry()
+            if wait is not None:
+                due.append(min(wait - leases, GRACE_TICK))
         return min(due)
 
     def _go_on_watching(self) -> None:

@@ -2,12 +2,14 @@
 
 Below them: the rules of joining and leaving (:mod:`.rules`), the members by key (:mod:`.members`),
 the streams of each (:mod:`.states`), and the ends of waits (:mod:`.waits`). On top: the events
-(:mod:`.events`), the feed that tells the changes (:mod:`.feed`), and the effects (:mod:`.effects`).
+(:mod:`.events`), what waits to be sent of one list (:mod:`.gathering`), the announcer that sends it
+(:mod:`.announcer`), as pages where it is large (:mod:`.pager`), the feed that records and calls back (:mod:`.feed`), and the effects
+(:mod:`.effects`).
 """
 
 from __future__ import annotations
 
-from .presence import EXPIRE_SLICE, MAX_MEMBERS, Presence
+from .presence import EXPIRE_SLICE, MAX_MEMBERS, PAGE_SIZE, Presence
 from .records import (
     MAX_DATA_SIZE,
     MAX_LABEL,
@@ -19,6 +21,7 @@ from .records import (
     Grace,
     Member,
     Meta,
+    Page,
     diff,
 )
 from .states import MAX_METAS
@@ -29,6 +32,7 @@ __all__ = (
     "MAX_LABEL",
     "MAX_MEMBERS",
     "MAX_METAS",
+    "PAGE_SIZE",
     "Change",
     "Departure",
     "Diff",
@@ -36,6 +40,7 @@ __all__ = (
     "ChangeKind",
     "Member",
     "Meta",
+    "Page",
     "Presence",
     "DepartureReason",
     "diff",

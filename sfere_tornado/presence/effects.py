@@ -115,7 +115,7 @@ class PresenceEffects(Registry):
         """
         target = receiver(ctx, "presence_state")
         key = _key_of(ctx, options, "presence_state")
-        return [target.deliver(payload) for payload in self._feed.state(key)]
+        return [target.deliver(payload) for payload in self._feed.announcer.state(key)]
 
     def _leave(self, ctx: Context, options: dict[str, Any] | None = None) -> None:
         """Let a member leave.

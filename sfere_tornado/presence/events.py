@@ -1,4 +1,4 @@
-"""The events that tell members of each other: ``presence_state`` and ``presence_diff``.
+"""The events that tell members of each other: ``presence_state``, ``_diff`` and ``_count``.
 
 ::
 
@@ -6,11 +6,18 @@
                      "members": {"ann": {"away": false, "metas": [...]}}}
     presence_diff   {"now": 13.0, "joins": {"brian": {"away": false, "metas": [...]}},
                      "leaves": {"phil": {"away": false, "metas": [...], "reason": "client"}}}
+    presence_count  {"now": 14.0, "count": 5000, "version": 7310}
 
 At part 1 of a state a client forgets all members, then it adds those of each part. Of a diff it
 removes the leaves first, then adds the joins, each in place of what it knew. Ids are written as
 text, so the ids of one scope and category must differ as text. A meta has ``tab``, ``device``,
 ``data``, ``away``, and ``since``, in seconds on the clock of ``now``.
+
+From a count on, the list of a client is not whole, until the next state: no diff follows. The state
+of a newcomer to a large list has the first page and the newcomer itself; ``omitted`` is the number
+of the others, ``next`` says where the next page begins, and a count follows it. A page has
+``members``, ``count``, ``version`` and ``next``. It is true while the version stays: a client asks
+for what it shows again after a count with a higher one, and drops a page with a lower one.
 
 How it works. The text of a member is made once for each change of it, and kept: when N clients
 arrive together, N states are sent, each of up to N members.
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..keys import Key
-    from . import Change, Member, Meta, Presence
+    from . import Change, Member, Meta, Page, Presence
 
     Texts: TypeAlias = dict[
         Key, tuple[tuple[Meta, ...], bool, str]
@@ -36,13 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_STATE", "PART_SIZE", "PresenceEvents")
 
-#: Bytes of one event of a state or diff, 32 KiB; the last member in it may go beyond. With the
+#: Bytes of one event of a state or diff, and of a page, 32 KiB; the last member in it may go beyond. With the
 #: largest member it is still less than one event may have by default.
 PART_SIZE: Final = 32 * 1024
 
-#: Bytes of a whole state, 512 KiB, half of an outbox: some thousand members. Of more members, a
-#: newcomer is sent these and the number of the others: a client that is sent all of them is cut for
-#: being slow, comes back, and is cut again.
+#: Bytes of a whole state, 512 KiB, half of an outbox: some thousand members. A list that is longer
+#: is sent in pages: a client that is sent all of it is cut for being slow, comes back, and is cut
+#: again.
 MAX_STATE: Final = 512 * 1024
 
 #: Texts that are kept in addition to two for each member, 64: of members that left and were not
@@ -72,28 +79,68 @@ class PresenceEvents:
         return f"<PresenceEvents with {len(self._texts)} texts>"
 
     def state(self, members: Sequence[Member]) -> list[bytes]:
-        """Return the events that tell a newcomer who is here, each up to :data:`PART_SIZE`."""
-        texts = self._texts
-        if len(texts) > 2 * len(self._presence) + _STALE:
-            texts.clear()
+        """Return the events that tell a newcomer who is here, each up to :data:`PART_SIZE`.
+
+        There are none when they would have more than :data:`MAX_STATE` bytes.
+        """
+        if len(self._texts) > _STALE:
+            self._forget_stale()
         pieces: list[list[str]] = [[]]
-        size = total = shown = 0
+        size = total = 0
         for member in members:
             text = self._text(member)
             total += len(text)
             if total > MAX_STATE:
-                break
+                return []
             if size > PART_SIZE:
                 pieces.append([])
                 size = 0
             pieces[-1].append(text)
             size += len(text)
-            shown += 1
-        rest = f'"parts":{len(pieces)},"omitted":{len(members) - shown}'
+        rest = f'"parts":{len(pieces)},"omitted":0'
         return [
             self._event("presence_state", f'"members":{{{",".join(piece)}}},"part":{number},{rest}')
             for number, piece in enumerate(pieces, 1)
         ]
+
+    def first_page(self, page: Page, own: Iterable[Member]) -> bytes:
+        """Return the state for newcomers of a list that is too large to be sent.
+
+        Args:
+            page: the first one.
+            own: the newcomers, who may be on it.
+        """
+        shown = {member.key: member for member in (*page.members, *own)}
+        fields = f'"part":1,"parts":1,"omitted":{page.count - len(shown)},{_next_of(page)}'
+        return self._event("presence_state", f"{self._members(shown.values())},{fields}")
+
+    def count(self, page: Page) -> bytes:
+        """Return the event that tells how many members a list has.
+
+        Args:
+            page: any of the list.
+        """
+        return self._event("presence_count", _count_of(page))
+
+    def page(self, page: Page) -> str:
+        """Return a page as JSON."""
+        now = self._seconds(self._presence.timer())
+        fields = f"{self._members(page.members)},{_count_of(page)},{_next_of(page)}"
+        return f'{{"now":{now},{fields}}}'
+
+    def size(self, members: Iterable[Member]) -> int:
+        """Return the bytes of some members in an event."""
+        return sum([len(self._text(member)) for member in members])
+
+    def fitting(self, members: Iterable[Member]) -> int:
+        """Return how many of the members, from the first on, a page may have; at least one."""
+        size = number = 0
+        for member in members:
+            if size > PART_SIZE:
+                break
+            size += len(self._text(member))
+            number += 1
+        return number
 
     def diff(self, changes: Iterable[Change]) -> list[bytes]:
         """Return the events that tell the others of changes, leaves first."""
@@ -114,6 +161,15 @@ class PresenceEvents:
             sides[side].append(text)
             size += len(text)
         return [*events, self._diff(*sides)] if entries else []
+
+    def _members(self, members: Iterable[Member]) -> str:
+        if len(self._texts) > _STALE:
+            self._forget_stale()
+        return f'"members":{{{",".join([self._text(member) for member in members])}}}'
+
+    def _forget_stale(self) -> None:
+        if len(self._texts) > 2 * len(self._presence) + _STALE:
+            self._texts.clear()
 
     def _diff(self, leaves: list[str], joins: list[str]) -> bytes:
         return self._event(
@@ -140,3 +196,11 @@ class PresenceEvents:
 
     def _seconds(self, time: float) -> float:
         return round(time - self._began, 3)
+
+
+def _count_of(page: Page) -> str:
+    return f'"count":{page.count},"version":{page.version}'
+
+
+def _next_of(page: Page) -> str:
+    return f'"next":{"null" if page.next is None else page.next}'

@@ -1,18 +1,16 @@
 """What presence tells: states and diffs to the members, changes to the application's callbacks.
 
 The roster (:class:`.Presence`) records what happens and returns what changed. The feed calls it,
-and tells of the changes in the same call: it sends the events straight to the connections, and
-calls the callbacks from one queue. Nothing of this is dispatched, so no stage of an interceptor can
-delay, reorder or lose it.
+gives the changes to the :class:`.Announcer`, which sends them straight to the connections, and
+calls the callbacks from one queue, in the same call. Nothing of this is dispatched, so no stage of
+an interceptor can delay, reorder or lose it.
 
 Laws:
 
-- **State first, diffs after.** A newcomer's state is what was announced at the moment of its
-  arrival; what changes later reaches it like the other members. It misses none, and gets none
-  twice.
 - **One order of changes for all callbacks.** The changes of one call are all queued before the
   first callback is called; what a callback causes comes after them.
-- **What is sent fits.** A state or diff is cut into parts that an event and an outbox can hold.
+- **Callbacks wait for nothing.** Each change is reported in the call that brings it, also when the
+  announcer gathers changes for the clients.
 - **A stream opens, whatever its metadata.** What the application says of a connection and cannot be
   kept is logged and left out.
 """
@@ -24,19 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..callbacks import Callbacks, call_guarded
 from ..errors import MetaError
-from ..keys import ANY, Pattern
-from ..streams.fanout import Fanout
-from ..streams.writer import AT_ONCE
-from .events import PresenceEvents
 from .records import Departure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..keys import Key
     from ..stores import Cause, Store
     from ..streams.connection import Connection
-    from ..streams.writer import Writer
+    from .announcer import Announcer
     from .presence import Presence
     from .records import Change, DepartureReason
 
@@ -60,22 +54,18 @@ class PresenceFeed:
         roster: who is here.
         store: where the connections are.
         dispatch: dispatches what a callback returns.
-        writer: writes states and diffs; by default in the same call.
-        announced: the categories whose members are sent states and diffs; None for all. For the
-            others only the callbacks are called.
+        announcer: sends the changes to the clients.
         set_alarm: looks what is due next, because a grace may end earlier than what was due.
     """
 
     __slots__ = (
-        "_announced",
         "_callbacks",
         "_dispatch",
-        "_events",
         "_queue",
         "_replaced",
         "_set_alarm",
         "_store",
-        "_writer",
+        "announcer",
         "roster",
     )
 
@@ -84,19 +74,17 @@ class PresenceFeed:
         roster: Presence,
         store: Store[Connection],
         dispatch: Callable[[Any], object],
+        announcer: Announcer,
         *,
-        writer: Writer = AT_ONCE,
-        announced: Collection[Any] | None = None,
         set_alarm: Callable[[], object] | None = None,
     ) -> None:
         self.roster: Presence = roster
+        #: Sends states, diffs, counts and pages.
+        self.announcer: Announcer = announcer
         self._callbacks: list[Callable[[Change], Any]] = []
         self._store = store
         self._dispatch = dispatch
-        self._writer = writer
-        self._announced = announced
         self._set_alarm = set_alarm
-        self._events = PresenceEvents(roster)
         self._queue = Callbacks("presence", log)
         # By the connection that took their place: the departures of connections that were replaced.
         # The store removes those first; they stay in the roster until the successor arrives, or the
@@ -111,7 +99,7 @@ class PresenceFeed:
         self._callbacks.append(callback)
 
     def arrive(self, key: Key, connection: Connection, meta: Mapping[str, Any]) -> None:
-        """Record that a stored connection is here, send it the state, and tell the others.
+        """Record that a stored connection is here; send it the state, and tell the others.
 
         Args:
             key: under which it was stored.
@@ -127,11 +115,8 @@ class PresenceFeed:
         replaced = self._replaced.pop(connection, None)
         if replaced is not None:
             changes += self.roster.depart_many(replaced)
-        if self._is_announced(key):
-            for payload in self.state(key):
-                connection.deliver(payload)
         # The arrival itself begins no grace.
-        self._tell(changes, alarm=replaced is not None)
+        self._tell(changes, newcomer=(key, connection), alarm=replaced is not None)
 
     def depart(self, connection: Connection) -> None:
         """Record that a connection has ended, for its own reason, and tell the others."""
@@ -186,14 +171,11 @@ class PresenceFeed:
         self._tell(self.roster.update(key, data, tab))
 
     def expire(self) -> None:
-        """Announce some of the members whose grace has ended."""
+        """Announce some of the members whose grace has ended, and send what was gathered."""
         changes = self.roster.expire()
         if changes:
             self._tell(changes)
-
-    def state(self, key: Key) -> list[bytes]:
-        """Return the events that tell who is here, in the scope and category of a key."""
-        return self._events.state(self.roster.announced(Pattern(key.scope, (key.inner[0], ANY))))
+        self.announcer.send_due()
 
     def _wait(self, key: Key, departures: list[Departure]) -> bool:
         """Keep replaced connections until their successor arrives; return whether there is one."""
@@ -217,45 +199,30 @@ class PresenceFeed:
                 )
                 meta = {**meta, error.field: None}
 
-    def _is_announced(self, key: Key) -> bool:
-        return self._announced is None or key.inner[0] in self._announced
-
-    def _tell(self, changes: list[Change], *, alarm: bool = True) -> None:
+    def _tell(
+        self,
+        changes: list[Change],
+        *,
+        newcomer: tuple[Key, Connection] | None = None,
+        alarm: bool = True,
+    ) -> None:
         """Tell of changes.
 
         Args:
             changes: what changed.
+            newcomer: a connection that has arrived under a key.
             alarm: whether a grace may have begun, so that the alarm is set again.
         """
         if alarm and self._set_alarm is not None:
             self._set_alarm()
-        if not changes:
-            return
-        announced = self._announced
-        self._send(
-            changes
-            if announced is None
-            else [change for change in changes if change.key.inner[0] in announced]
-        )
-        if not self._callbacks:
+        if changes or newcomer is not None:
+            self.announcer.announce(changes, newcomer)
+        if not changes or not self._callbacks:
             return
         # Only callbacks read who remains, and listing it copies all keys of a category.
         for change in self.roster.with_remaining(changes):
             self._queue.add(self._call, change)
         self._queue.run()
-
-    def _send(self, changes: Iterable[Change]) -> None:
-        """Send diffs to the members of the same scope and category; newcomers have their state."""
-        places: dict[tuple[Any, Any], list[Change]] = {}
-        for change in changes:
-            places.setdefault((change.key.scope, change.key.inner[0]), []).append(change)
-        for (scope, category), changed in places.items():
-            newcomers = {change.key for change in changed if change.kind == "joined"}
-            receivers = self._store.connections(Pattern(scope, (category, ANY)), exclude=newcomers)
-            if receivers:
-                fanout = Fanout(receivers, self._writer)
-                for payload in self._events.diff(changed):
-                    fanout.deliver(payload)
 
     def _call(self, change: Change) -> None:
         for callback in self._callbacks:

@@ -27,13 +27,15 @@ Not thread-safe: call it from the thread of its event loop.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import PresenceFullError
 from ..keys import ANY, Key, as_key
 from ..reasons import DEPARTURE_REASONS, check_departure_reason
 from .facts import Arrived, Departed, Hidden, Left, Shown, Updated, WaitEnded
-from .records import Grace, Member, check_meta
+from .records import Grace, Member, Page, check_meta
 from .rules import Rules
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
 
     from .facts import Fact
     from .records import Change, Departure, DepartureReason
+    from .states import MemberGroup
 
-__all__ = ("EXPIRE_SLICE", "MAX_MEMBERS", "Presence")
+__all__ = ("EXPIRE_SLICE", "MAX_MEMBERS", "PAGE_SIZE", "Presence")
 
 #: Members at most, 50,000, some 50 MB: five times the connections of a store of default size,
 #: because members that are waited for count, too.
@@ -52,6 +55,11 @@ MAX_MEMBERS: Final = 50_000
 #: milliseconds. A thousand members that leave together are announced in four turns of the loop, and
 #: the other messages go out in between.
 EXPIRE_SLICE: Final = 250
+
+#: Members of a page, 50: as many as a list on a screen shows, some 5 KB.
+PAGE_SIZE: Final = 50
+
+_BY_NUMBER: Final = attrgetter("number")
 
 
 class Presence:
@@ -88,6 +96,8 @@ class Presence:
         self._starts = starts or timer
         self.max_members: int = max_members
         self._rules = Rules(self.grace, self.categories)
+        #: Returns the members of a key's scope and category; the caller must not change them.
+        self.group: Callable[[Key], MemberGroup] = self._rules.members.group_of
 
     def __repr__(self) -> str:
         return f"<Presence: {len(self)} members, {len(self._rules.absent)} of them waited for>"
@@ -339,6 +349,40 @@ class Presence:
         """
         return [state.announced for state in self._rules.members.matching(pattern)]
 
+    def count(self, key: object) -> int:
+        """Return how many members were announced in the scope and category of a key."""
+        return len(self._rules.members.group_of(key if type(key) is Key else as_key(key)).states)
+
+    def page(self, key: object, after: int = 0, limit: int = PAGE_SIZE) -> Page:
+        """Return some of the members of a scope and category, as they were announced last.
+
+        Pages go by the order of joining, so a member that stays is on one of them, whatever others
+        do between two calls.
+
+        Args:
+            key: ``(scope, (category, id))`` of a member that may see them; a pattern is refused.
+            after: ``next`` of the page before; 0 for the first page.
+            limit: members at most, 1 or more.
+
+        Raises:
+            KeyShapeError: It is not a valid key.
+            ValueError: ``after`` or ``limit`` is too small.
+        """
+        if after < 0 or limit < 1:
+            raise ValueError(
+                f"a page begins after 0 or more and has 1 member or more, not {after} and {limit}"
+            )
+        group = self._rules.members.group_of(key if type(key) is Key else as_key(key))
+        states = list(group.states.values())
+        begin = bisect_right(states, after, key=_BY_NUMBER)
+        shown = states[begin : begin + limit]
+        return Page(
+            tuple([state.announced for state in shown]),
+            len(states),
+            group.version,
+            shown[-1].number if begin + limit < len(states) else None,
+        )
+
     def is_open(self, key: object, connection: object) -> bool:
         """Return whether a connection has arrived under a key, and has not departed."""
         state = self._rules.members.find(key if type(key) is Key else as_key(key))
@@ -388,7 +432,7 @@ class Presence:
 
     def _remaining(self, key: Key, now: float) -> tuple[Key, ...]:
         """Return the members of a key's scope and category that are here."""
-        group = self._rules.members.group_of(key)
+        group = self._rules.members.group_of(key).states
         first = self._rules.waits.first()
         if first is not None and first.ends <= now:
             # More waits have ended than one slice announces: those members have left, too.

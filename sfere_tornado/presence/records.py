@@ -33,6 +33,7 @@ __all__ = (
     "Grace",
     "Member",
     "Meta",
+    "Page",
     "check_meta",
     "diff",
 )
@@ -133,6 +134,19 @@ class Member(NamedTuple):
     metas: tuple[Meta, ...]
     #: Whether it has no open connection in a visible tab, or, if announced, had none then.
     away: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the members of a scope and category, as they were announced, in order of joining."""
+
+    members: tuple[Member, ...]
+    #: How many members there are in all.
+    count: int
+    #: The number of the last change among all of them. While it stays, every page stays true.
+    version: int
+    #: Where the next page begins; None when there is none.
+    next: int | None
 
 
 class Departure(NamedTuple):

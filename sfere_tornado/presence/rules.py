@@ -249,6 +249,7 @@ class Rules:
         """Add a change of a member that is here."""
         metas, away = state.metas(), state.away_to_announce
         state.announced = Member(state.key, metas, away)
+        self.members.changed(state)
         changes.append(Change(kind, state.key, metas, away))
 
     def _let_go(self, state: MemberState, streams: list[Stream], changes: list[Change]) -> None:

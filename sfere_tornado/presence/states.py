@@ -5,6 +5,7 @@ Time, grace and announcements are not decided here; see :mod:`.rules`.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from .records import Member, Meta
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from .facts import ConnectionId
     from .records import DepartureReason
 
-__all__ = ("MAX_METAS", "MemberState", "Stream")
+__all__ = ("MAX_METAS", "MemberGroup", "MemberState", "Stream")
 
 #: Metas shown of one member, and closed streams of it that are waited for, 32: all tabs and devices
 #: of a person. With the largest metas it is less than one event may have. Open streams beyond it
@@ -73,13 +74,39 @@ class Stream:
         return Meta(self.tab, self.device, self.since, self.data, away)
 
 
+_ANNOUNCED: Final = attrgetter("announced")
+
+
+class MemberGroup:
+    """The members of one scope and category."""
+
+    __slots__ = ("states", "version")
+
+    def __init__(self) -> None:
+        #: By key, in order of joining.
+        self.states: dict[Key, MemberState] = {}
+        #: The number of the last change that was announced of one of them.
+        self.version: int = 0
+
+    def __repr__(self) -> str:
+        return f"<MemberGroup of {len(self.states)}, version {self.version}>"
+
+    def announced(self) -> list[Member]:
+        """Return the members as they were announced last."""
+        return list(map(_ANNOUNCED, self.states.values()))
+
+
 class MemberState:
     """One member: its streams, and what the others know of it."""
 
-    __slots__ = ("announced", "key", "open", "waiting")
+    __slots__ = ("announced", "group", "key", "number", "open", "waiting")
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, group: MemberGroup | None = None, number: int = 0) -> None:
         self.key: Key = key
+        #: The members of its scope and category.
+        self.group: MemberGroup = MemberGroup() if group is None else group
+        #: Orders the members by the time of joining.
+        self.number: int = number
         #: Open streams by ``connection_id``, in order of arrival.
         self.open: dict[ConnectionId, Stream] = {}
         #: Closed streams that may come back, in order of departure; at most :data:`MAX_METAS`.

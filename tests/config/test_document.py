@@ -66,6 +66,8 @@ limits:
   answer: too_many
 presence:
   announce: false
+  gather: 200ms
+  large: 200
   grace:
     leave: 1s
     client: 2s
@@ -138,6 +140,8 @@ def test_a_full_document():
         ),
         presence=PresenceConfig(
             announce=False,
+            gather=0.2,
+            large=200,
             grace=GraceConfig(
                 leave=1.0,
                 client=2.0,

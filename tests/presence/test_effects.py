@@ -6,16 +6,14 @@ import logging
 import random
 
 import pytest
+from support.members import LOBBY, House, key
 
-from sfere_tornado import ANY, Key, MemoryStore, Registry, broadcast, send, sse_closed
-from sfere_tornado.dispatch import Dispatcher
-from sfere_tornado.effects.keyed import KeyedEffects
-from sfere_tornado.effects.streams import StreamEffects
+from sfere_tornado import MemoryStore, Registry, broadcast, send
 from sfere_tornado.errors import KeyShapeError, NoConnectionError, PresenceFullError
 from sfere_tornado.presence import MAX_METAS, Grace, Presence
 from sfere_tornado.presence import events as presence_events
+from sfere_tornado.presence.announcer import Announcer
 from sfere_tornado.presence.effects import (
-    PresenceEffects,
     hide,
     leave,
     presence_state,
@@ -25,115 +23,6 @@ from sfere_tornado.presence.effects import (
 from sfere_tornado.presence.feed import PresenceFeed
 from sfere_tornado.testing import FakeClock
 from sfere_tornado.testing.recording import recording_connection
-
-LOBBY = (ANY, ("lobby", ANY))
-
-
-def key(name, category="lobby", scope="default"):
-    return Key(scope, (category, name))
-
-
-class House:
-    """Store, presence and dispatcher, wired as in a hub; streams that end are dispatched as in web."""
-
-    def __init__(
-        self, *, interceptors=(), registries=(), grace=None, store=None, on_change=(), **options
-    ):
-        self.clock = FakeClock()
-        self.presence = Presence(
-            grace, timer=self.clock, max_members=options.pop("max_members", 1000)
-        )
-        self.store = MemoryStore() if store is None else store
-        self.store.on_removal = self.close_removed
-        self.changes = []
-        self.waits = options.pop("on_wait", lambda: None)
-        self.feed = PresenceFeed(
-            self.presence, self.store, self.again, set_alarm=self.wait, **options
-        )
-        for callback in on_change or [self.changes.append]:
-            self.feed.add_callback(callback)
-        self.dispatcher = Dispatcher(
-            [
-                StreamEffects(),
-                KeyedEffects(self.store, presence=self.feed),
-                PresenceEffects(self.feed),
-                *registries,
-            ],
-            interceptors=interceptors,
-        )
-        self.dispatch = self.dispatcher.dispatch
-
-    def wait(self):
-        self.waits()
-
-    def again(self, effects):
-        """Dispatch what a callback returned."""
-        self.dispatcher.dispatch(effects)
-
-    def close_removed(self, removal):
-        if not self.store.keys_of(removal.connection):
-            removal.connection.close(
-                reconnect=False, reason="replaced" if removal.cause == "replaced" else "server"
-            )
-
-    def enter(self, name, *, effects=(), category="lobby", **meta):
-        """Open a stream, with effects in the middle of its dispatch; returns its client."""
-        connection, transport = recording_connection(on_end=self.ended, opened=False)
-        told = self.dispatch(
-            [*effects, ("sse_opened_here",)] if effects else None,
-            system={"sse": connection, "answer": None},
-            dispatch_data={"key": (category, name), "presence": meta},
-        )
-        if connection.reason is None:
-            connection.open(transport)
-        return Client(connection, transport, told)
-
-    def ended(self, connection):
-        """Do what the hub does at the end of a stream."""
-        self.dispatch([sse_closed()], system={"sse": connection})
-        self.feed.depart(connection)
-
-    def expire(self, seconds=0.0):
-        """Let time pass, and do what the hub's tick does."""
-        self.clock.advance(seconds)
-        while (
-            self.presence.next_expiry() is not None and self.presence.next_expiry() <= self.clock()
-        ):
-            self.feed.expire()
-
-    def kinds(self):
-        """Return the changes since the last look, as the callback got them."""
-        changes, self.changes[:] = list(self.changes), []
-        return [(change.kind, change.key.id) for change in changes]
-
-
-class Client:
-    """What a client makes of the events: a roster, from states and diffs."""
-
-    def __init__(self, connection, transport, told):
-        self.connection, self.transport, self.told = connection, transport, told
-
-    def events(self):
-        return [(event.event, json.loads(event.data)) for event in self.transport.events()]
-
-    def kinds(self):
-        return [event.event for event in self.transport.events()]
-
-    def roster(self):
-        """Return ids, and who is away; no diff before the state, nothing twice."""
-        members = None
-        for name, data in self.events():
-            if name == "presence_state":
-                members = {} if data["part"] == 1 else members
-                assert members is not None
-                members.update({each: member["away"] for each, member in data["members"].items()})
-            elif name == "presence_diff":
-                assert members is not None, "a diff came before the state"
-                for each in data["leaves"]:
-                    del members[each]
-                members.update({each: member["away"] for each, member in data["joins"].items()})
-        return members
-
 
 # -- coming and going
 
@@ -195,7 +84,7 @@ def test_who_remains_is_listed_for_callbacks_only():
 
     for callbacks in ([], [lambda change: None, lambda change: None]):
         presence, store = Counting(timer=FakeClock()), MemoryStore()
-        feed = PresenceFeed(presence, store, lambda effects: None)
+        feed = PresenceFeed(presence, store, lambda effects: None, Announcer(presence, store))
         for callback in callbacks:
             feed.add_callback(callback)
         for name in ("ann", "brian"):
@@ -570,7 +459,7 @@ def test_a_callback_may_return_effects():
     def tell(change):
         return broadcast(LOBBY, send(f"{change.key.id} {change.kind}", event="notice"))
 
-    house = House(announced=(), on_change=[tell])
+    house = House(categories=(), on_change=[tell])
     ann = house.enter("ann")
     brian = house.enter("brian")
     brian.transport.leave()
@@ -584,7 +473,7 @@ def test_a_callback_may_return_effects():
 
 def test_a_bare_send_of_a_callback_reaches_nobody(caplog):
     """The connection that happened to cause a change is not the callback's to write to."""
-    house = House(announced=(), on_change=[lambda change: send("x")])
+    house = House(categories=(), on_change=[lambda change: send("x")])
     ann = house.enter("ann")
     assert ann.transport.events() == []
     assert "needs an open connection" in caplog.text
@@ -613,7 +502,7 @@ def test_departures_caused_by_a_callback_do_not_nest():
         if change.kind == "left" and change.key.id + 1 in clients:
             clients[change.key.id + 1].connection.close(reason="revoked")
 
-    house = House(on_change=[cascade], announced=())
+    house = House(on_change=[cascade], categories=())
     for number in range(1000):
         clients[number] = house.enter(number)
     del told[:]
@@ -624,9 +513,10 @@ def test_departures_caused_by_a_callback_do_not_nest():
 
 def test_a_storm_of_departures_is_told_in_few_diffs():
     """A thousand cut at once: four diffs for whoever remains, each departure in one of them, and told to the callback once."""
-    house = House(max_members=2000)
+    house = House(max_members=2000, large=2000)
     watcher = house.enter("watcher")
     clients = [house.enter(number) for number in range(1000)]
+    house.expire(1)
     before = len(watcher.events())
     house.kinds()
     for client in clients:
@@ -642,7 +532,7 @@ def test_a_storm_of_departures_is_told_in_few_diffs():
 
 def test_categories_that_are_not_announced_have_callbacks_only():
     """The application of such a category says what it likes itself."""
-    house = House(announced={"kitchen"})
+    house = House(categories={"kitchen"})
     ann, cook = house.enter("ann"), house.enter("cook", category="kitchen")
     house.dispatch([hide(key("ann")), hide(key("cook", category="kitchen"))])
     assert (ann.kinds(), cook.kinds()) == ([], ["presence_state", "presence_diff"])
@@ -669,6 +559,7 @@ def test_a_large_state_comes_in_parts(monkeypatch):
     house = House()
     for number in range(50):
         house.enter(number)
+    house.expire(1)
     late = house.enter("late")
     parts = [data for name, data in late.events() if name == "presence_state"]
     assert len(parts) > 5
@@ -679,15 +570,20 @@ def test_a_large_state_comes_in_parts(monkeypatch):
 
 
 def test_a_crowd_too_large_for_a_newcomer_is_cut_short(monkeypatch):
-    """A state that an outbox could not hold says how many it leaves out."""
+    """A state that an outbox could not hold says how many it leaves out, and where to go on."""
     assert (presence_events.PART_SIZE, presence_events.MAX_STATE) == (32 * 1024, 512 * 1024)
     monkeypatch.setattr(presence_events, "MAX_STATE", 1000)
+    monkeypatch.setattr(presence_events, "PART_SIZE", 1000)
     house = House()
     for number in range(50):
         house.enter(number)
-    [(_, data)] = house.enter("late").events()
+    house.expire(1)
+    [(_, data), (name, counted)] = house.enter("late").events()
     assert len(data["members"]) + data["omitted"] == 51
     assert data["omitted"] > 30
+    assert (name, counted["count"]) == ("presence_count", 51)
+    rest = json.loads(house.feed.announcer.pager.page(key("late"), data["next"]))
+    assert (rest["count"], rest["members"].keys() & data["members"].keys()) == (51, set())
 
 
 def test_a_large_diff_comes_in_parts(monkeypatch):

@@ -130,6 +130,13 @@ class Page:
         #: Names and reasons of those who left, in order.
         self.left = []
         self.joined = []
+        #: Whether the roster has all members; if not, how many there are, as of which version.
+        self.is_whole = False
+        self.count, self.version = None, 0
+        #: Where the next page of a large list begins.
+        self.next = None
+        # As of which version an entry of a large list is true; None until the count says.
+        self._versions = {}
 
     def take(self, events):
         for event in events:
@@ -137,16 +144,56 @@ class Page:
                 self._state(json.loads(event.data))
             elif event.event == "presence_diff":
                 self._diff(json.loads(event.data))
+            elif event.event == "presence_count":
+                self._count(json.loads(event.data))
         return self
 
+    def turn_to(self, text):
+        """Take a page of a large list; returns whether it was of use."""
+        page = json.loads(text)
+        if self.is_whole or page["version"] < self.version:
+            return False
+        self.count, self.version, self.next = page["count"], page["version"], page["next"]
+        for name, member in page["members"].items():
+            self.roster[name] = member["away"]
+            self._versions[name] = self.version
+        return True
+
+    def certain(self):
+        """Return what is known of the members as of the last version."""
+        if self.is_whole:
+            return dict(self.roster)
+        return {
+            name: self.roster[name]
+            for name, version in self._versions.items()
+            if version == self.version
+        }
+
     def _state(self, state):
-        assert state["omitted"] == 0
         if state["part"] == 1:
-            self.roster = {}
+            self.roster, self._versions, self.is_whole = {}, {}, True
         self.roster |= {name: member["away"] for name, member in state["members"].items()}
+        if "next" in state:
+            assert state["parts"] == 1
+            self.next, self.is_whole = state["next"], False
+            self._versions = dict.fromkeys(state["members"])
+        else:
+            assert state["omitted"] == 0
+
+    def _count(self, data):
+        assert self.roster is not None, "a count came before the state"
+        self.is_whole = False
+        # A state and the count after it are of the same moment.
+        for name, version in self._versions.items():
+            if version is None:
+                self._versions[name] = data["version"]
+        # A page that was asked for may have come before a count that waited.
+        if data["version"] >= self.version:
+            self.count, self.version = data["count"], data["version"]
 
     def _diff(self, step):
         assert self.roster is not None, "a diff came before the state"
+        assert self.is_whole, "a diff came to a list that is not whole"
         for name, member in step["leaves"].items():
             assert name in self.roster, f"{name} left, and was not here"
             del self.roster[name]
