@@ -49,7 +49,11 @@ class LeaseClock:
     def __call__(self) -> float:
         """Return the present time."""
         time = self._timer()
-        return time - max(0.0, self._over(time)) - self.stood_still
+        if self._loop_time is not None:
+            over = self._over(time)
+            if over > 0:
+                time -= over
+        return time - self.stood_still
 
     def starts(self) -> float:
         """Return the present time for what begins now: a short delay of the alarm has passed.
