@@ -7,6 +7,8 @@ A hub may be made at import, and before a fork.
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from .departures import Departures
     from .ticks import Ticks
 
-__all__ = ("Life", "Running")
+__all__ = ("Life", "Running", "warn_of_others")
+
+log: logging.Logger = logging.getLogger("sfere_tornado.hub")
 
 
 class Running:
@@ -121,6 +125,8 @@ class Life:
         self._departures.resume()
         self._ticks.start(loop)
         self.calls.meet(loop)
+        if _was_forked():
+            warn_of_others()
 
     def welcome(self) -> bool:
         """Start for a first stream; return whether new streams are admitted in the running loop."""
@@ -180,3 +186,19 @@ class Life:
             self.running.release.flush()
         self._writer.meet(None)
         self.running = None
+
+
+def warn_of_others() -> None:
+    """Log that other processes have streams of the same application, which are not reached."""
+    log.warning(
+        "this process is one of several that serve the application: a broadcast, presence and the "
+        "history reach the streams of this process only; send the clients that belong together to "
+        "one process, or send to all processes yourself (guide: Ten thousand streams)"
+    )
+
+
+def _was_forked() -> bool:
+    """Return whether Tornado has forked this process as one of several."""
+    # Not imported: a hub works without Tornado, and then nothing of it has forked the process.
+    process = sys.modules.get("tornado.process")
+    return process is not None and process.task_id() is not None

@@ -16,6 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from ..errors import ListenError
+from ..hub.life import warn_of_others
 
 if TYPE_CHECKING:
     from tornado.web import Application
@@ -89,6 +90,8 @@ def listen(hub: Hub, application: Application, port: int, address: str, **argume
         raise ListenError(error.errno, f"{error.strerror}{hint}", address, port) from error
     server.add_sockets(sockets)
     hub.streams.serve(server)
+    if reuse_port:
+        warn_of_others()
     _allow_files(hub)
     return int(sockets[0].getsockname()[1])
 

@@ -191,11 +191,15 @@ async def test_streams_outlive_the_time_outs_of_requests():
 
 
 @pytest.mark.gen_test
-async def test_several_processes_may_share_a_port():
-    """With reuse_port a second server listens on the same port."""
+async def test_several_processes_may_share_a_port(caplog):
+    """With reuse_port a second server listens on the same port; the log says what that means."""
     first, second = Hub(), Hub()
     port = first.listen(application(), 0, reuse_port=True)
     assert second.listen(application(), port, reuse_port=True) == port
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert all("reach the streams of this process only" in line for line in lines)
+    caplog.clear()
     await first.drain(window=0, timeout=5)
     await second.drain(window=0, timeout=5)
 
