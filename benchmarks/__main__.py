@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure, and print tables.\n\n{listing}\n"
-        "  all         each of these; some 20 minutes (--quick)",
+        "  all         each of these; some 40 minutes (--quick)",
         epilog="Times differ by machine and hour: compare ratios. "
         "For its arguments: python -m benchmarks fanout --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
