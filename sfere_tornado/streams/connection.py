@@ -44,9 +44,10 @@ from ..errors import ConnectionClosedError
 from ..wire.compression import BEHIND, OPENING, PLAIN
 from ..wire.event_stream import Event, encode, retry
 from .delivery import Failure, joined, report_last
+from .jobs import NOT_NOW
 from .outbox import Outbox
 from .states import TRANSITIONS, Signal, State
-from .writer import AT_ONCE, NOT_NOW, Writer
+from .writer import AT_ONCE, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -7,10 +7,9 @@ written in slices; between them the loop notices closes and answers requests.
 How it works. Each call of :meth:`Writer.deliver` makes, or joins, a :class:`Delivery`: events for
 the same receivers. The first event of a turn for a single receiver leaves in that call, while no
 fan-out waits to be written: a stream that is fed by itself waits for nothing. Everything else is
-gathered. At the end of the turn the deliveries become jobs: groups of receivers that have the same
-deliveries before them. A job's loop calls each receiver's ``write``, which is the socket's own
-``send`` while nothing waits for that receiver. Receivers that did not take all bytes are handled
-after the loop.
+gathered. At the end of the turn the deliveries become jobs, see :mod:`.jobs`: groups of receivers
+that have the same deliveries before them. A receiver's ``write`` is the socket's own ``send`` while
+nothing waits for it.
 
 Laws:
 
@@ -18,8 +17,6 @@ Laws:
   jobs are written waits until they are done.
 - **No stream ends while effects run.** A receiver that fails in the call of :meth:`Writer.deliver`
   ends when the turn is over.
-- **The loop over receivers allocates nothing, calls nothing but** ``write``, **and ends no
-  stream.** Streams that failed end after the loop. Their callbacks may deliver, flush and close.
 - **Without an event loop everything is written** before the outermost :meth:`Writer.deliver`
   returns.
 
@@ -35,70 +32,23 @@ from typing import TYPE_CHECKING, Final
 from ..defaults import SLICE
 from ..wire.compression import PLAIN
 from ..wire.framing import chunked
-from .delivery import Delivery, Failure, joined
+from .delivery import Delivery
+from .jobs import NOT_NOW, give_up, plan, write_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
-    from ..wire.compression import Share, SharedCompressor
+    from ..wire.compression import SharedCompressor
     from .delivery import Receiver, Wakeup
+    from .jobs import Job
 
-__all__ = ("AT_ONCE", "MAX_TURN", "NOT_NOW", "Writer", "check_name")
+__all__ = ("AT_ONCE", "MAX_TURN", "Writer", "check_name")
 
 log: logging.Logger = logging.getLogger("sfere_tornado.streams.writer")
 
 #: Bytes of events gathered in one turn before they are written, 1 MiB. It bounds the memory of code
 #: that dispatches and never lets the loop turn.
 MAX_TURN: Final = 1024 * 1024
-
-
-#: What ``write`` returns where nothing was taken and the events themselves are wanted.
-NOT_NOW: Final = -1
-
-
-class _Job:
-    """Receivers with the same deliveries before them, and how far they have been written to."""
-
-    __slots__ = ("before", "deliveries", "framed", "position", "receivers", "writing")
-
-    def __init__(
-        self, before: _Job | None, delivery: Delivery, receivers: Sequence[Receiver]
-    ) -> None:
-        self.before = before
-        #: First to last. Only the last until :meth:`prepare`.
-        self.deliveries: Sequence[Delivery] = (delivery,)
-        self.receivers = receivers
-        self.position = 0
-        #: Calls that are writing it: one inside another when the callback of an end flushes.
-        self.writing = 0
-        #: None where every receiver has to take the events themselves.
-        self.framed: bytes | None = b""
-
-    def prepare(self, compressor: SharedCompressor | None) -> list[_Job]:
-        """Join and frame the events; return one job for each kind of bytes, such as compressed."""
-        if self.before is not None:
-            chain, job = [*self.deliveries], self.before
-            while job is not None:
-                # A job before this one may be prepared already; its last delivery is its own.
-                chain.append(job.deliveries[-1])
-                job = job.before  # type: ignore[assignment]  # the first one has none
-            chain.reverse()
-            self.deliveries = chain
-        events = joined(self.deliveries)
-        if compressor is None:
-            self.framed = chunked(events)
-            jobs = [self]
-        else:
-            jobs = [self._copy(share) for share in compressor.shares(events, self.receivers)]
-        for delivery in self.deliveries:
-            delivery.add_jobs(len(jobs))
-        return jobs
-
-    def _copy(self, share: Share[Receiver]) -> _Job:
-        job = _Job(None, self.deliveries[-1], share.receivers)
-        job.deliveries = self.deliveries
-        job.framed = None if share.data is None else chunked(share.data)
-        return job
 
 
 class _Index:
@@ -113,11 +63,11 @@ class _Index:
     def __init__(self) -> None:
         #: For each receiver its deliveries of this turn, and its jobs with its place in each.
         self.deliveries: dict[Receiver, list[Delivery]] = {}
-        self.jobs: dict[Receiver, list[tuple[_Job, int]]] = {}
+        self.jobs: dict[Receiver, list[tuple[Job, int]]] = {}
         self._deliveries_seen = 0
         self._jobs_seen = False
 
-    def extend(self, jobs: Iterable[_Job], gathered: Sequence[Delivery]) -> None:
+    def extend(self, jobs: Iterable[Job], gathered: Sequence[Delivery]) -> None:
         """Add what is not in the index yet; jobs come all together, deliveries one by one."""
         if not self._jobs_seen:
             self._jobs_seen = True
@@ -182,7 +132,7 @@ class Writer:
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
         self._create_future: Callable[[], Wakeup] | None = None
         self._turn = _Turn()
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         # None until a stream ends.
         self._index: _Index | None = None
         self._scheduled = False
@@ -366,9 +316,9 @@ class Writer:
                     if not all(delivery.done for delivery in handed)
                 }
             try:
-                self._jobs.extend(_plan(gathered, self.compressor))
+                self._jobs.extend(plan(gathered, self.compressor))
             except BaseException:
-                _give_up(gathered)
+                give_up(gathered)
                 raise
         while self._jobs and (limit is None or limit > 0):
             job = self._jobs[0]
@@ -384,39 +334,10 @@ class Writer:
                 # A single receiver costs less than the dispatch to it. If it counted, many tasks
                 # that each feed one stream would deliver faster than this writes.
                 limit -= len(receivers)
-            _send(job, receivers, self._served)
+            write_job(job, receivers, self._served)
         if not self.pending:
             self._served.clear()
             self._index = None
-
-
-def _plan(gathered: Sequence[Delivery], compressor: SharedCompressor | None) -> list[_Job]:
-    """Return the jobs of a turn, by receivers that have the same deliveries before them."""
-    if len(gathered) == 1:
-        jobs = [_Job(None, gathered[0], gathered[0].receivers)]
-        if compressor is None and gathered[0].receivers:
-            # Most turns. To plan and to write are one job here.
-            jobs[0].framed = chunked(joined(gathered))
-            return jobs
-    else:
-        last_of: dict[Receiver, _Job] = {}
-        for delivery in gathered:
-            # Receivers with the same deliveries so far share a job: one for each history, not each
-            # receiver.
-            after: dict[_Job | None, _Job] = {}
-            for receiver in delivery.receivers:
-                before = last_of.get(receiver)
-                job = after.get(before)
-                if job is None:
-                    job = after[before] = _Job(before, delivery, [])
-                last_of[receiver] = job
-        for receiver, job in last_of.items():
-            job.receivers.append(receiver)  # type: ignore[attr-defined]  # made above, as a list
-        jobs = list(dict.fromkeys(last_of.values()))
-    jobs = [ready for job in jobs if job.receivers for ready in job.prepare(compressor)]
-    for delivery in gathered:
-        delivery.end_job()
-    return jobs
 
 
 def check_name(name: Hashable) -> None:
@@ -431,89 +352,6 @@ def check_name(name: Hashable) -> None:
         raise TypeError(
             f"conflate={name!r} is not a valid name: it is not hashable; use a string or a tuple"
         ) from None
-
-
-def _give_up(gathered: Sequence[Delivery]) -> None:
-    """End every receiver of deliveries that could not be planned: it comes back for them."""
-    for delivery in gathered:
-        delivery.failures += [
-            Failure(receiver.key, receiver, receiver.settle()) for receiver in delivery.receivers
-        ]
-        delivery.finish()
-
-
-def _send(
-    job: _Job, receivers: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]
-) -> None:
-    """Write a job to some of its receivers, and end those that did not take it."""
-    job.writing += 1
-    try:
-        troubled = _write_each(job.framed, receivers)
-        if troubled:
-            _settle(job, _missed(job.deliveries, job.framed, troubled, served), served)
-    finally:
-        # Also after an exception: a task that awaits a delivery must not wait for ever.
-        job.writing -= 1
-        if job.position == len(job.receivers) and not job.writing:
-            for delivery in job.deliveries:
-                delivery.end_job()
-
-
-def _write_each(
-    framed: bytes | None, receivers: Sequence[Receiver]
-) -> list[tuple[Receiver, int | OSError]]:
-    """Call each receiver's ``write``; return those that did not take all, with the outcome."""
-    if framed is None:
-        return [(receiver, NOT_NOW) for receiver in receivers]
-    size = len(framed)
-    troubled: list[tuple[Receiver, int | OSError]] = []
-    for receiver in receivers:
-        receiver.idle = False
-        try:
-            sent = receiver.write(framed)
-        except OSError as error:
-            # Its traceback would keep this frame, and with it the receivers, in a circle.
-            troubled.append((receiver, error.with_traceback(None)))
-            continue
-        if sent != size:
-            troubled.append((receiver, sent))
-    return troubled
-
-
-def _missed(
-    deliveries: Sequence[Delivery],
-    framed: bytes | None,
-    troubled: Sequence[tuple[Receiver, int | OSError]],
-    served: Mapping[Receiver, set[Delivery]],
-) -> list[Receiver]:
-    """Let each receiver take what its ``write`` left over; return those that did not."""
-    failed: list[Receiver] = []
-    for receiver, outcome in troubled:
-        if receiver in served:
-            if not served[receiver].issuperset(deliveries):
-                failed.append(receiver)
-            continue
-        try:
-            taken = receiver.take(deliveries, framed or b"", outcome)
-        except Exception:
-            # A fault in one transport must not keep the event from the receivers after it.
-            log.exception("%r failed to take an event; its stream ends", receiver)
-            taken = False
-        if not taken:
-            failed.append(receiver)
-    return failed
-
-
-def _settle(
-    job: _Job, failed: Sequence[Receiver], served: Mapping[Receiver, set[Delivery]]
-) -> None:
-    """End streams that did not take their events, and tell the deliveries."""
-    for receiver in failed:
-        failure = Failure(receiver.key, receiver, receiver.settle())
-        handed_out = served.get(receiver, ())
-        for delivery in job.deliveries:
-            if delivery not in handed_out:
-                delivery.failures.append(failure)
 
 
 #: For connections without a hub: whatever they are given is written at once.

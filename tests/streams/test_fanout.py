@@ -4,7 +4,7 @@ import pytest
 
 from sfere_tornado.errors import EventError, EventTooLargeError
 from sfere_tornado.streams import fanout as fanout_module
-from sfere_tornado.streams import writer as writer_module
+from sfere_tornado.streams import jobs as jobs_module
 from sfere_tornado.streams.delivery import Failure
 from sfere_tornado.streams.fanout import Fanout
 from sfere_tornado.streams.writer import Writer
@@ -50,7 +50,7 @@ def test_an_event_is_framed_once(monkeypatch):
         framed.append(payload)
         return chunked(payload)
 
-    monkeypatch.setattr(writer_module, "chunked", counting)
+    monkeypatch.setattr(jobs_module, "chunked", counting)
     connections, transports = some(20, frame=chunked, direct=True)
     Fanout(connections).deliver(b"x")
     assert framed == [b"x"]
