@@ -121,13 +121,17 @@ async def test_people_who_come_and_go(serve):
     until = time.monotonic() + DURATION
     living = [asyncio.create_task(member.live(until)) for member in members.values()]
     while not all(task.done() for task in living):
+        before = time.monotonic()
         await asyncio.sleep(0.25)  # between two checks
         now = time.monotonic()
+        # While the loop is late, the clock of graces stands still for as long and 0.25 s.
+        late = now - before - 0.25
+        unsure = UNSURE if late < UNSURE else UNSURE + 2 * late + 0.5
         roster = {member.key.id for member in lobby.hub.presence.roster(LOBBY)}
         for name, member in members.items():
             absence = None if member.gone_at is None else now - member.gone_at
             there = lobby.hub.store.count(key(name)) > 0
-            if absence is None or abs(absence - GRACE) > UNSURE:
+            if absence is None or abs(absence - GRACE) > unsure:
                 assert (name in roster) is (there or (absence is not None and absence < GRACE)), (
                     name
                 )
@@ -287,7 +291,8 @@ async def test_a_thousand_who_leave_at_once(serve):
         client.close()
     await eventually(lambda: lobby.hub.store.count() == 1)
     assert lobby.told("left") == []
-    # A second more than the grace: the clock of graces stands still while the alarm is overdue.
+    # The clock of graces stands still while the alarm is overdue, as on a busy machine.
+    await eventually(lambda: not lobby.hub.clock._alarm._catching_up)
     lobby.clock.advance(6)
     lobby.hub.clock.tick()
     assert (len(lobby.told("left")), lobby.hub.clock.due_in() <= 0) == (250, True)

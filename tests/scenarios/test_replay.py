@@ -575,9 +575,12 @@ async def test_no_id_breaks_anything_or_opens_anothers_events(open_lobby, where)
     lobby = open_lobby()
     lobby.say("secret", to=key("brian"))
     dice = random.Random(4)
+    tag = lobby.hub.history.tag
     ids = [
-        text.replace("{tag}", lobby.hub.history.tag).replace("{TAG}", lobby.hub.history.tag.upper())
+        text.replace("{tag}", tag).replace("{TAG}", tag.upper())
         for text in STRANGE
+        # A tag without letters, one in forty, is the same in capitals: its id is good.
+        if "{TAG}" not in text or not tag.isdigit()
     ]
     ids += [
         "".join(chr(dice.randrange(1, 0x500)) for _ in range(dice.randrange(1, 300)))
