@@ -18,6 +18,11 @@ DISTURBED = {
 
 #: What stays as it is in each run, because it takes too long or tests the test's own counting.
 LONG = {
+    "test_1200_clients_leave_in_twelve_ways",
+    "test_a_departure_is_known_within_50_ms",
+    "test_a_hundred_stalled_clients_change_nothing_for_three_hundred_others",
+    "test_a_thousand_who_leave_at_once",
+    "test_many_clients_that_are_cut_at_random",
     "test_people_who_come_and_go",
     "test_a_process_that_was_stopped_takes_nobody_for_gone",
     "test_the_battery_is_red_on_a_textbook_handler",
