@@ -39,13 +39,15 @@ class Job:
     def __init__(
         self, before: Job | None, delivery: Delivery, receivers: Sequence[Receiver]
     ) -> None:
-        self.before = before
+        #: The job before it, while the jobs of a turn are planned.
+        self.before: Job | None = before
         #: First to last. Only the last until :meth:`prepare`.
         self.deliveries: Sequence[Delivery] = (delivery,)
-        self.receivers = receivers
-        self.position = 0
+        self.receivers: Sequence[Receiver] = receivers
+        #: How many receivers have been written to.
+        self.position: int = 0
         #: Calls that are writing it: one inside another when the callback of an end flushes.
-        self.writing = 0
+        self.writing: int = 0
         #: None where every receiver has to take the events themselves.
         self.framed: bytes | None = b""
 
