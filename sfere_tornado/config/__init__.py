@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     # On first use: the stores use records of settings, and must not load PyYAML.
     if name in ("load", "parse"):
-        from . import document  # noqa: PLC0415
+        from . import document  # noqa: PLC0415  # PyYAML is loaded here, on first use
 
         return getattr(document, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -223,7 +223,7 @@ def _compose(text: str, source: str) -> Node | None:
     try:
         root = loader.get_node() if loader.check_node() else None
         more = loader.check_node()
-        second = loader.peek_event() if more else None  # type: ignore[no-untyped-call]  # as above
+        second = loader.peek_event() if more else None  # type: ignore[no-untyped-call]  # not in the stubs of PyYAML
     except _RefusedError as error:
         raise ConfigError(str(error.problem), source=source, line=_mark_line(error)) from None
     except MarkedYAMLError as error:
